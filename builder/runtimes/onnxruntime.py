@@ -1,0 +1,78 @@
+"""ONNX Runtime on the CPU: load a model, run it, describe it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Session", "Tensor"]
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: a name, a shape with None for what is open, and a numpy dtype name."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Session:
+    """A model loaded in ONNX Runtime's CPU provider with a fixed number of threads.
+
+    Raises ModelError where the file is no ONNX model or ONNX Runtime rejects it.
+    """
+
+    def __init__(self, model: Path, *, threads: int = 1, optimize: bool = True) -> None:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise ModelError(f"ONNX Runtime {ort.__version__} rejects {model.name}: {_brief(error)}") from error
+        self.inputs = tuple(_tensor(value) for value in self._session.get_inputs())
+        self.outputs = tuple(_tensor(value) for value in self._session.get_outputs())
+
+    def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return the outputs in order. Raises ModelError where the feed does not fit or an operator fails."""
+        try:
+            return list(self._session.run(None, dict(feed)))
+        except Exception as error:
+            raise ModelError(f"ONNX Runtime could not run the model: {_brief(error)}") from error
+
+
+def _tensor(value: Any) -> Tensor:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return Tensor(value.name, shape, _DTYPES.get(value.type, value.type))
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:297] + "..."

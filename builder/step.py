@@ -1,0 +1,128 @@
+"""How a step is written: an options dataclass, one function, and what the framework must know about it.
+
+A step is one file in `builder/steps/`. It imports only the standard library until its function runs:
+
+    @dataclass
+    class Options:
+        passes: int = 3
+
+    @step(options=Options, rank=20, inputs={"model": Kind.ONNX}, outputs={"model": Kind.ONNX},
+          packages=("onnx", "onnxsim"))
+    def simplify(options: Options, job: Job) -> Result: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from builder.outcomes import Reproducible
+from builder.specs import Data, Model
+
+__all__ = ["Job", "Kind", "Need", "Result", "Step", "silent", "step"]
+
+
+class Kind(Enum):
+    """What a port carries: a folder with these files."""
+
+    ONNX = "onnx"  # model.onnx, and its external data beside it
+    ENGINE = "engine"  # engine.plan
+    EVALUATION = "evaluation"  # evaluation.json
+    MEASUREMENT = "measurement"  # measurement.json, pytest-benchmark.json
+
+
+class Need(Enum):
+    """Where a step's work can be done."""
+
+    ANYWHERE = "anywhere"
+    HOST = "host"  # depends on the machine that runs it: its fingerprint is in the key
+    TARGET = "target"  # only on the target; elsewhere its portable part runs and the rest is deferred
+
+
+def silent(_done: int, _total: int, _what: str) -> None:
+    """A progress report that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a step's function gets. All of it but the paths and `progress` is in the action key."""
+
+    inputs: Mapping[str, Path]  # port -> folder
+    output: Path  # private folder; output port P goes to output/P/
+    model: Model
+    data: Data | None = None  # only the splits that the step declared
+    target: Mapping[str, Any] = field(default_factory=dict)  # only the facts that the step declared
+    device: Mapping[str, Any] | None = None  # facts of the target's device; None where it is not here
+    names: Mapping[str, str] = field(default_factory=dict)  # port -> what the report calls it; in no key
+    progress: Callable[[int, int, str], None] = silent  # done, total, what
+
+    def folder(self, port: str) -> Path:
+        """Return the folder of an output port, made."""
+        path = self.output / port
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step hands back beside its files.
+
+    `facts` are for people ("62 -> 49 nodes"). `deferred` says why the rest waits for the target.
+    `keep=False` says that this result must not be served again (a measurement too noisy to rank), and `facts` why.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    deferred: str = ""
+    keep: bool = True
+
+
+def _no_splits(_options: Any) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A registered step: everything the plan needs to know without running it."""
+
+    name: str
+    options: type[Any]
+    run: Callable[[Any, Job], Result]
+    rank: int  # where it stands in a chain; a step takes the model of the nearest lower rank
+    inputs: Mapping[str, Kind]
+    outputs: Mapping[str, Kind]
+    reproducible: Reproducible = Reproducible.BITWISE
+    packages: tuple[str, ...] = ()  # distributions whose versions (and their requirements') are in the key
+    target_facts: tuple[str, ...] = ()  # fields of Target that it reads
+    splits: Callable[[Any], tuple[str, ...]] = _no_splits  # parts of the data that it reads, given its options
+    need: Need = Need.ANYWHERE
+    runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
+    summary: str = ""
+
+
+def step(
+    *,
+    options: type[Any],
+    rank: int,
+    inputs: Mapping[str, Kind],
+    outputs: Mapping[str, Kind],
+    **more: Any,
+) -> Callable[[Callable[[Any, Job], Result]], Step]:
+    """Turn a function into a step named after its file; its docstring's first line is the summary."""
+
+    def register(function: Callable[[Any, Job], Result]) -> Step:
+        first = (function.__doc__ or "").strip().partition("\n")[0]
+        return Step(
+            name=function.__module__.rpartition(".")[2],
+            options=options,
+            run=function,
+            rank=rank,
+            inputs=inputs,
+            outputs=outputs,
+            summary=first,
+            **more,
+        )
+
+    return register
