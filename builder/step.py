@@ -29,6 +29,7 @@ class Kind(Enum):
     """What a port carries: a folder with these files."""
 
     ONNX = "onnx"  # model.onnx, and its external data beside it
+    DATA = "data"  # the files of a dataset
     ENGINE = "engine"  # engine.plan
     EVALUATION = "evaluation"  # evaluation.json
     MEASUREMENT = "measurement"  # measurement.json, pytest-benchmark.json
@@ -56,7 +57,7 @@ class Job:
     data: Data | None = None  # only the splits that the step declared
     target: Mapping[str, Any] = field(default_factory=dict)  # only the facts that the step declared
     device: Mapping[str, Any] | None = None  # facts of the target's device; None where it is not here
-    names: Mapping[str, str] = field(default_factory=dict)  # port -> what the report calls it; in no key
+    local: Mapping[str, Any] = field(default_factory=dict)  # what only this machine knows, such as paths; in no key
     progress: Callable[[int, int, str], None] = silent  # done, total, what
 
     def folder(self, port: str) -> Path:
@@ -72,11 +73,13 @@ class Result:
 
     `facts` are for people ("62 -> 49 nodes"). `deferred` says why the rest waits for the target.
     `keep=False` says that this result must not be served again (a measurement too noisy to rank), and `facts` why.
+    `discovered` are files that were found on the way: they are checked before the result is served again.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     deferred: str = ""
     keep: bool = True
+    discovered: Mapping[str, str] = field(default_factory=dict)  # path relative to the source's folder -> sha256
 
 
 def _no_splits(_options: Any) -> tuple[str, ...]:
@@ -95,6 +98,7 @@ class Step:
     outputs: Mapping[str, Kind]
     reproducible: Reproducible = Reproducible.BITWISE
     packages: tuple[str, ...] = ()  # distributions whose versions (and their requirements') are in the key
+    model_facts: tuple[str, ...] = ()  # fields of Model that it reads; the others keep their defaults
     target_facts: tuple[str, ...] = ()  # fields of Target that it reads
     splits: Callable[[Any], tuple[str, ...]] = _no_splits  # parts of the data that it reads, given its options
     need: Need = Need.ANYWHERE

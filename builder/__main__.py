@@ -1,0 +1,148 @@
+"""`python -m builder`: the first word is a verb, or else everything is a build."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from builder.errors import BuilderError, UsageError, did_you_mean
+from builder.outcomes import ExitCode
+from builder.report.terminal import Terminal, json_lines, paint, show_build, show_error
+
+if TYPE_CHECKING:
+    from builder.build import Build
+    from builder.recipe.schema import Recipe
+
+__all__ = ["main"]
+
+_VERB = re.compile(r"[a-z][a-z-]*")
+_HYDRA_FLAGS = ("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+
+
+def main() -> None:
+    """Run a command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    try:
+        return _dispatch(list(arguments))
+    except BuilderError as error:
+        show_error(error.message, error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        show_error("interrupted", "")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        sys.stderr.close()
+        return ExitCode.FAILED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not _supported():
+        raise UsageError(f"builder runs on Linux, x86-64 and aarch64; this is {sys.platform}")
+    if not arguments:
+        raise UsageError("nothing says what to build", "name a recipe: recipe=NAME; 'list' shows what there is")
+    first = arguments[0]
+    if first == "--version":
+        from builder import __version__
+
+        print(f"builder {__version__}")
+        return ExitCode.OK
+    if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
+        return _hydra_main(arguments)
+    if _VERB.fullmatch(first):
+        if first not in _VERBS:
+            raise UsageError(f"there is no verb '{first}'", did_you_mean(first, _VERBS))
+        return _VERBS[first](arguments[1:])
+    return _build(arguments)
+
+
+def _supported() -> bool:
+    import platform
+
+    return sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+
+
+def _recipes(arguments: list[str]) -> tuple[list[Recipe], bool]:
+    from builder.recipe.compose import compose, compose_sweep
+
+    sweep = any(word in ("-m", "--multirun") for word in arguments)
+    overrides = [word for word in arguments if word not in ("-m", "--multirun")]
+    for word in overrides:
+        if word.startswith("-"):
+            raise UsageError(f"there is no option '{word}'", did_you_mean(word, ("-m", "--multirun", *_HYDRA_FLAGS)))
+    recipes = compose_sweep(overrides) if sweep else [compose(overrides)]
+    for recipe in recipes:
+        for note in recipe.notes:
+            print(f"{paint('note', 'yellow', sys.stderr)}: {note}", file=sys.stderr)
+    return recipes, sweep
+
+
+def _build(arguments: list[str]) -> int:
+    from builder.build import build
+    from builder.recipe.schema import Output
+
+    recipes, sweep = _recipes(arguments)
+    output = recipes[0].machine.output
+    reader = json_lines if output is Output.JSONL else Terminal(results=output is Output.TEXT)
+    if output is Output.TEXT:
+        for recipe in recipes:
+            print(f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})", flush=True)
+    builds = build(recipes, reader, sweep=sweep)
+    _show(builds, output)
+    return max((finished.exit_code for finished in builds), key=_severity)
+
+
+def _show(builds: Sequence[Build], output: object) -> None:
+    from builder.recipe.schema import Output
+
+    if output is Output.TEXT:
+        for finished in builds:
+            show_build(finished)
+    elif output is Output.JSON:
+        manifests = [finished.manifest for finished in builds]
+        print(json.dumps(manifests[0] if len(manifests) == 1 else manifests, indent=2, ensure_ascii=False))
+    else:
+        for finished in builds:
+            print(json.dumps({"kind": "manifest", "manifest": finished.manifest}, ensure_ascii=False))
+
+
+def _severity(code: ExitCode) -> int:
+    return (ExitCode.OK, ExitCode.MISSING_TARGET, ExitCode.FAILED).index(code)
+
+
+def _plan(arguments: list[str]) -> int:
+    from builder.plan.show import show_plans
+
+    recipes, _ = _recipes(arguments)
+    return show_plans(recipes)
+
+
+def _init(arguments: list[str]) -> int:
+    from builder.init import init
+
+    return init(arguments)
+
+
+def _list(arguments: list[str]) -> int:
+    from builder.recipe.listing import show_list
+
+    return show_list(arguments)
+
+
+def _hydra_main(arguments: list[str]) -> int:
+    from builder.recipe.hydra_app import run_hydra
+
+    return run_hydra(arguments)
+
+
+_VERBS: dict[str, Callable[[list[str]], int]] = {"plan": _plan, "init": _init, "list": _list}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The only way to build: recipes become actions, actions become results, results become folders that people open."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from builder.deliver import Folder, deliver
+from builder.engine.events import Event, Events
+from builder.engine.schedule import Engine, Node
+from builder.errors import Interrupted, StoreError, UsageError, did_you_mean
+from builder.outcomes import ExitCode, Status
+from builder.plan.decide import Planner
+from builder.plan.graph import Action, graph
+from builder.plan.keys import Facts
+from builder.recipe.schema import Recipe
+from builder.store.cas import Damaged
+from builder.store.statcache import StatCache
+from builder.store.store import Store, store_folder
+
+__all__ = ["Build", "build"]
+
+_ATTEMPTS = 2  # damage that is seen while files are delivered is repaired by building once more
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build: its manifest, its folder, and whether anything was done for it."""
+
+    recipe: Recipe
+    manifest: dict[str, Any]
+    folder: Path
+    idle: bool  # nothing ran and nothing was written
+    nodes: Sequence[Node]
+
+    @property
+    def status(self) -> Status:
+        return next(status for status in Status if status.word == self.manifest["status"])
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.status is Status.FAILED:
+            return ExitCode.FAILED
+        if self.status is Status.DEFERRED and self.recipe.machine.strict:
+            return ExitCode.MISSING_TARGET
+        return ExitCode.OK
+
+
+def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: bool = False) -> list[Build]:
+    """Build recipes, each distinct action once, and return one Build for each.
+
+    A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
+    planned, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
+    """
+    events = Events(*readers)
+    graphs = [graph(recipe) for recipe in recipes]
+    _check_fresh(recipes, graphs)
+    stats = StatCache()
+    try:
+        with _interruptible():
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    return _build(recipes, graphs, stats, events, sweep)
+                except Damaged as damage:
+                    if attempt == _ATTEMPTS:
+                        raise StoreError(f"{damage} again, after it was rebuilt", "check this disk") from damage
+            raise AssertionError
+    finally:
+        stats.close()
+
+
+def _build(
+    recipes: Sequence[Recipe], graphs: Sequence[list[Action]], stats: StatCache, events: Events, sweep: bool
+) -> list[Build]:
+    machine = recipes[0].machine
+    store = Store(store_folder(machine.store), stats, lambda text: events(Event("warning", message=text)))
+    facts = Facts(stats)
+    planner = Planner(store, facts, Path("outputs"), machine.fresh or ())
+    plans = [
+        _nodes(recipe, actions, index, sweep)
+        for index, (recipe, actions) in enumerate(zip(recipes, graphs, strict=True))
+    ]
+    with ExitStack() as stack:
+        engine = Engine(
+            store,
+            planner,
+            events,
+            lambda: stack.enter_context(store.workshop()),
+            jobs=machine.jobs or len(os.sched_getaffinity(0)),
+            offline=machine.offline,
+        )
+        engine.run([node for nodes in plans for node in nodes])
+        folders = deliver(recipes, plans, store, facts, events, sweep=sweep)
+    _remember(planner, recipes, plans)
+    return [_finished(recipe, nodes, folder) for recipe, nodes, folder in zip(recipes, plans, folders, strict=True)]
+
+
+def _finished(recipe: Recipe, nodes: Sequence[Node], folder: Folder) -> Build:
+    return Build(recipe, folder.manifest, folder.path, folder.unchanged, nodes)
+
+
+def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -> list[Node]:
+    nodes: dict[str, Node] = {}
+    build_name = str(index) if sweep else recipe.name
+    for action in actions:
+        inputs = {port: nodes[source] for port, (source, _) in action.inputs.items()}
+        nodes[action.name] = Node(build_name, recipe.name, action, inputs)
+    return list(nodes.values())
+
+
+def _check_fresh(recipes: Sequence[Recipe], graphs: Sequence[list[Action]]) -> None:
+    known = {name for actions in graphs for action in actions for name in (action.name, action.step.name)}
+    for name in recipes[0].machine.fresh or ():
+        if name not in known:
+            raise UsageError(f"fresh: there is no action '{name}'", did_you_mean(name, known))
+
+
+def _remember(planner: Planner, recipes: Sequence[Recipe], plans: Sequence[Sequence[Node]]) -> None:
+    for recipe, nodes in zip(recipes, plans, strict=True):
+        done = {node.action.name: node.outcome for node in nodes if node.outcome and node.outcome.record}
+        notes = {
+            name: {"key": outcome.key, "parts": outcome.parts, "reason": outcome.not_kept}
+            for name, outcome in done.items()
+        }
+        planner.remember(recipe.name, notes)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn SIGTERM into what Ctrl-C is, and both into Interrupted."""
+
+    def stop(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted; what was finished is kept, nothing is left running") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)

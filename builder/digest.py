@@ -1,0 +1,47 @@
+"""Digests: SHA-256 of files while they are copied, and of canonical JSON with a tag that says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["canonical", "copy_hashed", "digest_bytes", "digest_file", "digest_json"]
+
+_CHUNK = 1 << 20
+
+
+def canonical(value: Any) -> bytes:
+    """Return JSON with sorted keys, no spaces, plain UTF-8: equal values, equal bytes. NaN is refused."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def digest_json(tag: str, value: Any) -> str:
+    """Return the SHA-256 of a value under a tag, so that no two kinds of things ever share a digest."""
+    return hashlib.sha256(tag.encode() + b"\0" + canonical(value)).hexdigest()
+
+
+def digest_bytes(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_hashed(source: Path, target: Path, *, sync: bool = False) -> tuple[str, int]:
+    """Copy a file and return the SHA-256 and size of the bytes that were written, read only once."""
+    state, size = hashlib.sha256(), 0
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while chunk := reader.read(_CHUNK):
+            state.update(chunk)
+            writer.write(chunk)
+            size += len(chunk)
+        if sync:
+            writer.flush()
+            os.fsync(writer.fileno())
+    return state.hexdigest(), size

@@ -1,0 +1,49 @@
+"""What happens during a build, as a stream; the terminal, the JSON lines and the log are its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Event", "Events"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened: `started`, `progress`, `finished`, `warning`, `note`, and what about it."""
+
+    kind: str
+    build: str = ""
+    action: str = ""
+    status: str = ""
+    key: str = ""
+    reason: str = ""
+    bytes: int | None = None
+    seconds: float | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    message: str = ""
+    hint: str = ""
+    done: int = 0
+    total: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return what is set, for JSON."""
+        document = {name: value for name, value in asdict(self).items() if value not in ("", None, (), 0)}
+        if self.facts:
+            document["facts"] = dict(self.facts)
+        return document
+
+
+class Events:
+    """Passes every event to every reader, in order."""
+
+    def __init__(self, *readers: Callable[[Event], None]) -> None:
+        self._readers = list(readers)
+
+    def add(self, reader: Callable[[Event], None]) -> None:
+        self._readers.append(reader)
+
+    def __call__(self, event: Event) -> None:
+        for reader in self._readers:
+            reader(event)

@@ -1,0 +1,114 @@
+"""Worker processes: started when needed, kept warm, killed with everything they started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from builder.engine import worker
+from builder.errors import WorkerError
+
+__all__ = ["Pool", "Worker"]
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "SOURCE_DATE_EPOCH": "0",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": os.defpath,
+}
+
+
+class Worker:
+    """One warm process; `fileno` makes it fit for a selector."""
+
+    def __init__(self, folder: Path) -> None:
+        request_end, self._requests = os.pipe()
+        self._results, result_end = os.pipe()
+        self._buffer = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-s", "-P", worker.__file__, str(_PACKAGE), str(request_end), str(result_end)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**_ENVIRONMENT, "TMPDIR": str(folder)},
+            cwd=folder,
+            start_new_session=True,
+            pass_fds=(request_end, result_end),
+        )
+        os.close(request_end)
+        os.close(result_end)
+
+    def fileno(self) -> int:
+        return self._results
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Hand over a request. Raises WorkerError if the process is gone."""
+        data = (json.dumps(request) + "\n").encode()
+        try:
+            while data:
+                data = data[os.write(self._requests, data) :]
+        except BrokenPipeError as error:
+            raise WorkerError("a worker process died before it got its work") from error
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Return the answers that are complete, or None when the process is gone. Call when readable."""
+        chunk = os.read(self._results, 1 << 16)
+        if not chunk:
+            return None
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def death(self) -> str:
+        """Return how the process ended, in words."""
+        code = self._process.wait()
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    def kill(self) -> None:
+        """Kill the process and its group, and wait for it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for descriptor in (self._requests, self._results):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+class Pool:
+    """Warm workers, used again for one action after another."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
+
+    def take(self) -> Worker:
+        if self._idle:
+            return self._idle.pop()
+        fresh = Worker(self._folder)
+        self._all.append(fresh)
+        return fresh
+
+    def give_back(self, used: Worker) -> None:
+        self._idle.append(used)
+
+    def discard(self, dead: Worker) -> None:
+        dead.kill()
+        self._all.remove(dead)
+
+    def close(self) -> None:
+        for each in self._all:
+            each.kill()
+        self._all.clear()
+        self._idle.clear()

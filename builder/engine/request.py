@@ -1,0 +1,74 @@
+"""What a worker is told: the action as its key describes it, and the paths of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from builder.plan.graph import Action
+from builder.recipe.locations import find_file
+from builder.specs import Model
+from builder.typed import to_plain
+
+__all__ = ["make_request"]
+
+_FETCHING = (
+    "HOME",
+    "PATH",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+)
+
+
+def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offline: bool) -> dict[str, Any]:
+    """Return the JSON document that makes a worker run an action in a private folder."""
+    inputs = {port: str(folder / "inputs" / port) for port in action.inputs}
+    source = action.step.name in ("source", "data_source")
+    return {
+        "module": action.step.run.__module__,
+        "step": action.step.name,
+        "options": parts["options"],
+        "inputs": inputs,
+        "output": str(folder / "output"),
+        "log": str(folder / "log"),
+        "model": to_plain(action.model) if source else _model(action),
+        "data": _data(action, inputs),
+        "target": parts.get("target", {}),
+        "device": parts.get("device"),
+        "local": _local(action, offline) if source else {},
+    }
+
+
+def _model(action: Action) -> dict[str, Any]:
+    """Return only the facts that the step declared to read, so that nothing else can find its way into a result."""
+    bare = Model(name="model")
+    declared = {name: getattr(action.model, name) for name in action.step.model_facts}
+    plain: dict[str, Any] = to_plain(replace(bare, **declared))
+    return plain
+
+
+def _data(action: Action, inputs: Mapping[str, str]) -> dict[str, Any] | None:
+    if action.data is None:
+        return None
+    root = inputs["data"] if "data" in inputs else str(find_file(action.data.root))
+    plain: dict[str, Any] = to_plain(replace(action.data, root=root))
+    return plain
+
+
+def _local(action: Action, offline: bool) -> dict[str, Any]:
+    """Return where the model file is, and what the package client of this machine needs to work as it does for its user."""
+    names = [name for name in os.environ if name.startswith("PIP_") or name in _FETCHING]
+    path = action.model.path
+    return {
+        "path": str(find_file(path)) if path else None,
+        "shown": path,
+        "offline": offline,
+        "environment": {name: os.environ[name] for name in names},
+    }

@@ -1,0 +1,354 @@
+"""Runs what must run: a suspending scheduler over the actions of one build or many.
+
+An action is decided when the digests of its inputs are known; a hit ends it at once, else a worker gets it. One thread,
+one selector: what is told to the terminal, committed to the store, or killed on Ctrl-C happens here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from builder.engine.events import Event, Events
+from builder.engine.pool import Pool, Worker
+from builder.engine.request import make_request
+from builder.errors import BuilderError, StepError, StoreError, WorkerError
+from builder.outcomes import Status
+from builder.plan.decide import Decision, Planner
+from builder.plan.graph import Action
+from builder.plan.why import Reason
+from builder.step import Need
+from builder.store.actions import Record
+from builder.store.cas import Damaged
+from builder.store.locks import Lock
+from builder.store.store import Store
+
+__all__ = ["Engine", "Node", "Outcome"]
+
+_POLL_S = 0.1  # how often a key that another builder holds is looked at again
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an action."""
+
+    status: Status
+    reason: str = ""
+    key: str = ""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    record: Record | None = None
+    seconds: float | None = None
+    error: BuilderError | None = None
+    log: str = ""
+    not_kept: str = ""  # the reason why a result is not served again
+
+
+@dataclass
+class Node:
+    """An action of one build, on its way."""
+
+    build: str
+    recipe: str
+    action: Action
+    inputs: dict[str, Node]
+    outcome: Outcome | None = None
+    decision: Decision | None = None
+    lock: Lock | None = None
+    folder: Path | None = None
+    started: float = 0.0
+
+    @property
+    def where(self) -> str:
+        return f"{self.build}.{self.action.name}"
+
+
+class Engine:
+    """Runs nodes on workers until each has an outcome. `keep_going`: what does not depend on a failure goes on."""
+
+    def __init__(
+        self,
+        store: Store,
+        planner: Planner,
+        events: Events,
+        workshop: Callable[[], Path],
+        *,
+        jobs: int,
+        offline: bool,
+    ) -> None:
+        self._store = store
+        self._planner = planner
+        self._events = events
+        self._workshop = workshop
+        self._jobs = jobs
+        self._offline = offline
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[Worker, Node] = {}
+        self._attempts = 0
+
+    @cached_property
+    def _folder(self) -> Path:
+        """A private folder, made when the first action runs: a build with nothing to do writes nothing."""
+        return self._workshop()
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self._folder)
+
+    def run(self, nodes: Sequence[Node]) -> None:
+        """Give every node an outcome. Nothing is left running, whatever happens."""
+        waiting = list(nodes)
+        try:
+            while waiting or self._running:
+                waiting = self._advance(waiting)
+                if self._running:
+                    self._listen()
+                elif waiting:
+                    time.sleep(_POLL_S)  # only keys that other builders hold are left
+        finally:
+            if "_pool" in vars(self):
+                self._pool.close()
+            for node in self._running.values():
+                if node.lock:
+                    node.lock.release()
+            self._selector.close()
+
+    def _advance(self, waiting: list[Node]) -> list[Node]:
+        """Settle or start what can be; return what still waits."""
+        left = []
+        for node in waiting:
+            self._settle(node)
+            if node.outcome is None and not self._start(node):
+                left.append(node)
+        return left if len(left) == len(waiting) or not left else self._advance(left)
+
+    def _settle(self, node: Node) -> None:
+        """Give the node an outcome if it needs no worker."""
+        if node.decision is not None or any(source.outcome is None for source in node.inputs.values()):
+            return
+        blocked = _blocked(node) or (Status.DEFERRED, self._planner.deferred(node.action))
+        if blocked[1]:
+            self._finish(node, Outcome(blocked[0], blocked[1]))
+            return
+        try:
+            decision = self._planner.decide(node.recipe, node.action, _digests(node))
+        except BuilderError as error:
+            self._finish(node, Outcome(Status.FAILED, error.message, error=error))
+            return
+        self._decided(node, decision)
+
+    def _decided(self, node: Node, decision: Decision) -> None:
+        node.decision = decision
+        if decision.record is not None:
+            self._finish(node, _hit(decision))
+
+    def _start(self, node: Node) -> bool:
+        """Hand the node to a worker, if there is a free one and nobody else holds its key."""
+        if node.decision is None or not self._has_room(node):
+            return False
+        lock = self._store.lock(node.decision.key)
+        if not lock.acquire():
+            return False
+        again = self._planner.decide(node.recipe, node.action, _digests(node))
+        if again.record is not None:  # another builder, or another job of this sweep, has made it meanwhile
+            lock.release()
+            self._decided(node, again)
+            return True
+        node.lock = lock
+        try:
+            self._launch(node)
+        except (BuilderError, OSError) as error:
+            self._failed(node, _as_error(error, self._store.root))
+        return True
+
+    def _has_room(self, node: Node) -> bool:
+        """Measurements run alone; everything else fills the jobs."""
+        alone = node.action.step.need is Need.HOST
+        busy_alone = any(other.action.step.need is Need.HOST for other in self._running.values())
+        return not self._running if alone else not busy_alone and len(self._running) < self._jobs
+
+    def _launch(self, node: Node) -> None:
+        assert node.decision is not None
+        self._attempts += 1
+        node.folder = self._folder / f"{self._attempts}"
+        trees = {port: (source, node.action.inputs[port][1]) for port, source in node.inputs.items()}
+        for port, (source, output) in trees.items():
+            self._take(source, output, node.folder / "inputs" / port)
+        (node.folder / "output").mkdir(parents=True)
+        request = make_request(node.action, node.decision.parts, node.folder, offline=self._offline)
+        worker = self._pool.take()
+        self._running[worker] = node
+        self._selector.register(worker, selectors.EVENT_READ)
+        node.started = time.monotonic()
+        self._events(Event("started", node.build, node.action.name, reason=node.decision.reason))
+        worker.send(request)
+
+    def _take(self, source: Node, port: str, folder: Path) -> None:
+        record = source.outcome.record if source.outcome else None
+        assert record is not None
+        try:
+            self._store.content.take(self._store.content.tree(record.outputs[port]), folder)
+        except Damaged as damage:
+            raise StoreError(
+                f"{damage}, seen while reading what {source.action.name} made", "build again: it is made anew"
+            ) from damage
+
+    def _listen(self) -> None:
+        for ready, _ in self._selector.select(timeout=_POLL_S):
+            worker = ready.fileobj
+            assert isinstance(worker, Worker)
+            answers = worker.receive()
+            if answers is None:
+                self._died(worker)
+                continue
+            for answer in answers:
+                self._answered(worker, answer)
+
+    def _died(self, worker: Worker) -> None:
+        node = self._release(worker)
+        ending = worker.death()
+        self._pool.discard(worker)
+        last = _last_line(_log(node))
+        hint = f"its last output: {last}" if last else "it printed nothing"
+        self._failed(node, WorkerError(f"{node.action.name}: its process {ending}", hint))
+
+    def _release(self, worker: Worker) -> Node:
+        self._selector.unregister(worker)
+        return self._running.pop(worker)
+
+    def _answered(self, worker: Worker, answer: Mapping[str, Any]) -> None:
+        if answer["answer"] == "progress":
+            node = self._running[worker]
+            event = Event(
+                "progress",
+                node.build,
+                node.action.name,
+                done=answer["done"],
+                total=answer["total"],
+                message=answer["what"],
+            )
+            self._events(event)
+            return
+        node = self._release(worker)
+        self._pool.give_back(worker)
+        if answer["answer"] == "failed":
+            self._failed(node, _error(answer))
+            return
+        try:
+            self._commit(node, answer)
+        except (BuilderError, OSError) as error:
+            self._failed(node, _as_error(error, self._store.root))
+
+    def _commit(self, node: Node, answer: Mapping[str, Any]) -> None:
+        assert node.decision is not None
+        assert node.folder is not None
+        seconds = time.monotonic() - node.started
+        output = node.folder / "output"
+        trees = {folder.name: self._store.content.add_tree(folder, self._folder) for folder in sorted(output.iterdir())}
+        record = Record(
+            key=node.decision.key,
+            parts=node.decision.parts,
+            outputs={port: tree.digest for port, tree in trees.items()},
+            facts=answer["facts"],
+            deferred=answer["deferred"],
+            discovered=answer["discovered"],
+            seconds=round(seconds, 3),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        if answer["keep"]:
+            self._store.commit(record, self._folder, replace=node.action.step.need is Need.HOST)
+        status = Status.DEFERRED if record.deferred else Status.BUILT
+        reason = record.deferred or node.decision.reason
+        decision = node.decision
+        not_kept = "" if answer["keep"] else Reason.NOT_KEPT.value
+        self._close(node)
+        self._finish(node, Outcome(status, reason, decision.key, decision.parts, record, seconds, not_kept=not_kept))
+
+    def _failed(self, node: Node, error: BuilderError) -> None:
+        log = _log(node)
+        self._close(node)
+        key = node.decision.key if node.decision else ""
+        self._finish(node, Outcome(Status.FAILED, error.message, key, error=error, log=log))
+
+    def _close(self, node: Node) -> None:
+        import shutil
+
+        if node.lock:
+            node.lock.release()
+            node.lock = None
+        if node.folder:
+            shutil.rmtree(node.folder, ignore_errors=True)
+
+    def _finish(self, node: Node, outcome: Outcome) -> None:
+        node.outcome = outcome
+        record = outcome.record
+        size = sum(self._store.content.tree(tree).bytes for tree in record.outputs.values()) if record else None
+        facts = tuple((name, str(value)) for name, value in record.facts.items()) if record else ()
+        hint = outcome.error.hint if outcome.error else ""
+        self._events(
+            Event(
+                "finished", node.build, node.action.name, outcome.status.word, outcome.key, outcome.reason, size,
+                outcome.seconds, facts, hint=hint,
+            )
+        )  # fmt: skip
+
+
+def _blocked(node: Node) -> tuple[Status, str] | None:
+    """Return the outcome that an input without a result gives to a node."""
+    for port, source in node.inputs.items():
+        assert source.outcome is not None
+        if source.outcome.status in (Status.FAILED, Status.SKIPPED):
+            return Status.SKIPPED, f"{source.action.name} {source.outcome.status.word}"
+        output = node.action.inputs[port][1]
+        if source.outcome.record is None or output not in source.outcome.record.outputs:
+            return Status.DEFERRED, f"needs {source.action.name}, which is deferred"
+    return None
+
+
+def _digests(node: Node) -> dict[str, str]:
+    digests = {}
+    for port, source in node.inputs.items():
+        assert source.outcome is not None
+        assert source.outcome.record is not None
+        digests[port] = source.outcome.record.outputs[node.action.inputs[port][1]]
+    return digests
+
+
+def _hit(decision: Decision) -> Outcome:
+    assert decision.record is not None
+    reason = decision.reason if decision.status is Status.DEFERRED else ""
+    return Outcome(decision.status, reason, decision.key, decision.parts, decision.record)
+
+
+def _error(answer: Mapping[str, Any]) -> BuilderError:
+    from builder import errors
+
+    kind = getattr(errors, answer["kind"], StepError)
+    made: BuilderError = kind(answer["message"], answer["hint"])
+    return made
+
+
+def _as_error(error: Exception, root: Path) -> BuilderError:
+    if isinstance(error, BuilderError):
+        return error
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return StoreError(f"cannot write to the store {root}: {words}", "make room, or choose another: BUILDER_STORE=/path")
+
+
+def _log(node: Node) -> str:
+    if node.folder is None:
+        return ""
+    with contextlib.suppress(OSError):
+        return (node.folder / "log").read_text(encoding="utf-8", errors="replace")[-20_000:]
+    return ""
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,157 @@
+"""Limits in the recipe against what was measured. Gates are in no key: changing a limit re-runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from builder.outcomes import GateStatus
+from builder.recipe.schema import Gate, Recipe
+
+__all__ = ["Evidence", "Verdict", "judge"]
+
+_MIB = 1024 * 1024
+_P99_RUNS = 1000  # fewer than ten runs beyond a percentile say little about it
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a build measured: evaluations and measurements by action, and the sizes of what it made."""
+
+    evaluations: dict[str, dict[str, Any]]
+    measurements: dict[str, dict[str, Any]]  # on the target
+    elsewhere: dict[str, dict[str, Any]]  # on another machine than the target: shown, never judged
+    sizes: Mapping[str, int]  # action -> bytes of all files of its artifact
+    finals: Sequence[str]  # the actions at the end of the chain
+    target_missing: str = ""  # why the target is not here
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A gate with its value; `message` says limit and value in one sentence."""
+
+    gate: Gate
+    status: GateStatus
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    measured_on: str | None = None
+    message: str = ""
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "name": self.gate.label,
+            "limit": self.gate.limit,
+            "value": self.value,
+            "interval": list(self.interval) if self.interval else None,
+            "status": self.status.word,
+            "measured_on": self.measured_on,
+            "message": self.message,
+        }
+
+
+def judge(recipe: Recipe, evidence: Evidence) -> list[Verdict]:
+    """Return the verdict on every gate of a recipe."""
+    judges = {
+        "max_accuracy_drop": _accuracy,
+        "max_latency_ms": _latency,
+        "max_memory_mib": _memory,
+        "max_size_mib": _size,
+        "min_agreement": _fidelity,
+        "min_snr_db": _fidelity,
+    }
+    return [judges[gate.name](gate, evidence) for gate in recipe.gates]
+
+
+def _accuracy(gate: Gate, evidence: Evidence) -> Verdict:
+    found = _one(gate, evidence.evaluations, "evaluate")
+    if isinstance(found, Verdict):
+        return found
+    metric = found["metrics"].get(found["primary"]) if found.get("primary") else None
+    if metric is None:
+        return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the data has no labels to compare with")
+    low, high = metric["interval"]
+    counts = high if gate.confidence else metric["drop"]
+    words = f"{found['primary']} drops by {metric['drop']:.4f} [{low:.4f}, {high:.4f}]"
+    return _limit(gate, counts <= gate.limit, metric["drop"], (low, high), "host", words)
+
+
+def _fidelity(gate: Gate, evidence: Evidence) -> Verdict:
+    found = _one(gate, evidence.evaluations, "evaluate")
+    if isinstance(found, Verdict):
+        return found
+    name = gate.name.removeprefix("min_")
+    value = found["fidelity"].get(name)
+    if value is None and found["fidelity"].get("identical"):
+        return Verdict(gate, GateStatus.PASSED, None, None, "host", f"{gate.label}: the outputs are identical")
+    if value is None:
+        return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the model's outputs have no {name}")
+    return _limit(gate, value >= gate.limit, value, None, "host", f"{name} is {value:.4g}")
+
+
+def _size(gate: Gate, evidence: Evidence) -> Verdict:
+    names = evidence.sizes if gate.action else evidence.finals
+    found = _one(gate, {name: {"bytes": evidence.sizes[name]} for name in names}, "artifact")
+    if isinstance(found, Verdict):
+        return found
+    value = found["bytes"] / _MIB
+    return _limit(gate, value <= gate.limit, round(value, 6), None, "host", f"the artifact has {value:.3f} MiB")
+
+
+def _latency(gate: Gate, evidence: Evidence) -> Verdict:
+    found = _measured(gate, evidence)
+    if isinstance(found, Verdict):
+        return found
+    subject = _candidate(found)
+    if gate.percentile == "p99" and subject["runs"] < _P99_RUNS:
+        words = f"{gate.label}: a 99th percentile needs {_P99_RUNS} runs, there are {subject['runs']}"
+        return Verdict(gate, GateStatus.UNMEASURED, message=words)
+    value = subject["latency_ms"][gate.percentile]
+    return _limit(gate, value <= gate.limit, value, None, _machine(found), f"{gate.percentile} is {value:.3f} ms")
+
+
+def _memory(gate: Gate, evidence: Evidence) -> Verdict:
+    found = _measured(gate, evidence)
+    if isinstance(found, Verdict):
+        return found
+    value = _candidate(found)["memory_mib"]
+    return _limit(gate, value <= gate.limit, value, None, _machine(found), f"peak memory is {value:.1f} MiB")
+
+
+def _measured(gate: Gate, evidence: Evidence) -> Mapping[str, Any] | Verdict:
+    if evidence.target_missing and not evidence.measurements:
+        words = f"{gate.label}: waits for the target; {evidence.target_missing}"
+        return Verdict(gate, GateStatus.DEFERRED, message=words)
+    return _one(gate, evidence.measurements, "benchmark")
+
+
+def _one(gate: Gate, documents: Mapping[str, Mapping[str, Any]], step: str) -> Mapping[str, Any] | Verdict:
+    """Return the one document that a gate is about, or the verdict that there is none or more than one."""
+    if gate.action in documents:
+        return documents[gate.action]
+    if not gate.action and len(documents) == 1:
+        return next(iter(documents.values()))
+    if not documents or gate.action:
+        words = f"{gate.label}: no '{gate.action or step}' measured it"
+    else:
+        words = f"{gate.label}: {' and '.join(documents)} measured it; write gates.<action>.{gate.name}"
+    return Verdict(gate, GateStatus.UNMEASURED, message=words)
+
+
+def _limit(
+    gate: Gate, kept: bool, value: float, interval: tuple[float, float] | None, measured_on: str, words: str
+) -> Verdict:
+    status = GateStatus.PASSED if kept else GateStatus.FAILED
+    sign = "at most" if gate.name.startswith("max_") else "at least"
+    bound = f" at {gate.confidence:.0%} confidence" if gate.confidence and interval else ""
+    message = f"{gate.label}: {words}; the limit is {sign} {gate.limit:g}{bound}"
+    return Verdict(gate, status, value, interval, measured_on, message)
+
+
+def _candidate(measurement: Mapping[str, Any]) -> Mapping[str, Any]:
+    subjects: Sequence[Mapping[str, Any]] = measurement["subjects"]
+    return next(subject for subject in subjects if subject["name"] == "candidate")
+
+
+def _machine(measurement: Mapping[str, Any]) -> str:
+    return str(measurement["host"].get("processor", "host"))

@@ -1,0 +1,105 @@
+"""Whether an action would run, and why: its key against the store, its key's parts against the last time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from builder.outcomes import Status
+from builder.plan.graph import Action
+from builder.plan.keys import Facts, key_of, key_parts
+from builder.plan.why import Reason, Why, compare
+from builder.recipe.locations import find_file
+from builder.step import Need
+from builder.store.actions import Record
+from builder.store.store import Store
+
+__all__ = ["Decision", "Planner"]
+
+_LAST = "last"  # the kind of note under which an action's last key parts are remembered
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the plan says of an action; `record` is the intact result, `why` is empty when nothing would run."""
+
+    action: Action
+    status: Status  # CACHED, BUILT (it would be), DEFERRED
+    key: str = ""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    record: Record | None = None
+    why: tuple[Why, ...] = ()
+    deferred: str = ""
+
+    @property
+    def reason(self) -> str:
+        return self.deferred or ", ".join(str(why) for why in self.why)
+
+
+class Planner:
+    """Decides action by action; the engine and the `plan` verb both ask it."""
+
+    def __init__(self, store: Store, facts: Facts, scope: Path, fresh: Collection[str] = ()) -> None:
+        self._store = store
+        self._facts = facts
+        self._scope = str(scope.absolute())
+        self._fresh = fresh
+
+    def deferred(self, action: Action) -> str:
+        """Return why an action has nothing to do on this machine, or ''."""
+        if action.step.need is not Need.HOST or action.on_host or action.target.runtime == "onnxruntime":
+            return ""
+        device, reason = self._facts.device(action)
+        if device is None:
+            return reason
+        return f"this version measures ONNX Runtime, not {action.target.runtime}"
+
+    def decide(self, recipe: str, action: Action, inputs: Mapping[str, str]) -> Decision:
+        """Return what becomes of an action whose input digests are known. Raises SourceError, DataError."""
+        parts = key_parts(action, inputs, self._facts)
+        key = key_of(parts)
+        asked_for = action.name in self._fresh or action.step.name in self._fresh
+        record = None if asked_for else self._store.lookup(key, lambda name: self._current(action, name))
+        if record is not None:
+            status = Status.DEFERRED if record.deferred else Status.CACHED
+            return Decision(action, status, key, parts, record, deferred=self._device_reason(action, record))
+        why = (Why(Reason.FRESH),) if asked_for else self._why(recipe, action, key, parts)
+        return Decision(action, Status.BUILT, key, parts, None, why)
+
+    def remember(self, recipe: str, decisions: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep each action's key parts for the next time somebody asks why."""
+        self._facts.stats.remember(_LAST, {self._name(recipe, name): parts for name, parts in decisions.items()})
+
+    def _device_reason(self, action: Action, record: Record) -> str:
+        return (self._facts.device(action)[1] or record.deferred) if record.deferred else ""
+
+    def _why(self, recipe: str, action: Action, key: str, parts: Mapping[str, Any]) -> tuple[Why, ...]:
+        last = self._facts.stats.note(_LAST, self._name(recipe, action.name))
+        if last is None:
+            return (Why(Reason.FIRST_BUILD),)
+        if last.get("key") == key:
+            reason = Reason(last["reason"]) if last.get("reason") else Reason.RESULT_LOST
+            return (Why(reason),) if reason is not Reason.RESULT_LOST else self._lost(action, key)
+        sources = {port: name for port, (name, _) in action.inputs.items()}
+        return tuple(compare(last["parts"], parts, sources)) or (Why(Reason.FIRST_BUILD),)
+
+    def _lost(self, action: Action, key: str) -> tuple[Why, ...]:
+        """Tell a result that is gone from one whose discovered files have changed."""
+        for name, digest in self._store.discovered(key).items():
+            if self._current(action, name) != digest:
+                return (Why(Reason.FOUND_FILE, name),)
+        return (Why(Reason.RESULT_LOST),)
+
+    def _current(self, action: Action, name: str) -> str | None:
+        """Return the digest that a discovered file has now: external data lies beside the model."""
+        if action.model.path is None:
+            return None
+        try:
+            return self._facts.stats.digest(find_file(action.model.path).parent / name)
+        except OSError:
+            return None
+
+    def _name(self, recipe: str, action: str) -> str:
+        return f"{self._scope}:{recipe}:{action}"

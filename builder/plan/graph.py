@@ -1,0 +1,135 @@
+"""From a recipe to actions: which step takes the output of which, by ports and ranks.
+
+The graph depends on the recipe alone, never on what this machine has or has built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from builder.errors import RecipeError
+from builder.recipe.schema import Recipe, Use
+from builder.registry import find_step
+from builder.sources.step import data_source, model_source
+from builder.specs import Data, Model, Target
+from builder.step import Kind, Need, Step
+
+__all__ = ["Action", "graph"]
+
+SOURCE = "model"  # the action that brings the recipe's model; `inputs: {reference: model}` names it
+
+
+@dataclass(frozen=True)
+class Action:
+    """A step with everything that a recipe gives it; `inputs` maps ports to (action, port)."""
+
+    name: str
+    step: Step
+    options: Any
+    inputs: Mapping[str, tuple[str, str]]
+    model: Model
+    data: Data | None
+    target: Target
+    on_host: bool = False  # measured here although the recipe's target is another machine
+
+
+def graph(recipe: Recipe) -> list[Action]:
+    """Return the actions of a recipe, each after the ones it takes from.
+
+    Raises RecipeError where an input has no source or more than one.
+    """
+    names = [use.name for use in recipe.steps]
+    if SOURCE in names:
+        raise RecipeError(f"steps: '{SOURCE}' is the name of the recipe's own model", "give the step another name")
+    actions = [_source(recipe)]
+    if recipe.data is not None and recipe.data.wheel is not None:
+        actions.append(_fetched_data(recipe, recipe.data))
+    for use in recipe.steps:
+        actions += _actions(use, recipe, actions)
+    return actions
+
+
+def _source(recipe: Recipe) -> Action:
+    return Action(SOURCE, model_source, None, {}, recipe.model, None, recipe.target)
+
+
+def _fetched_data(recipe: Recipe, data: Data) -> Action:
+    return Action("data", data_source, None, {}, recipe.model, data, recipe.target)
+
+
+def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
+    """Return a step's action; a measurement for another machine is two: there (deferred), and here, by that name."""
+    step = find_step(use.step)
+    _check_runtime(use, step, recipe.target)
+    data = _data(use, step, recipe)
+    inputs = {port: _input(use, step, port, before) for port in step.inputs}
+    if data is not None and data.wheel is not None:
+        inputs["data"] = ("data", "data")
+    action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target)
+    if step.need is not Need.HOST or recipe.target.runtime == "onnxruntime":
+        return [action]
+    here = replace(action, name=f"{use.name}@host", on_host=True)
+    there = replace(action, inputs={**inputs, **_engine(before)})
+    return [there, here]
+
+
+def _engine(before: list[Action]) -> dict[str, tuple[str, str]]:
+    """On a target that runs engines, a measurement takes the engine, where the recipe makes one."""
+    engines = [a for a in before if Kind.ENGINE in a.step.outputs.values()]
+    return {"model": (engines[-1].name, "engine")} if engines else {}
+
+
+def _check_runtime(use: Use, step: Step, target: Target) -> None:
+    if step.runtimes and target.runtime not in step.runtimes:
+        raise RecipeError(
+            f"steps.{use.name}: target '{target.name}' runs {target.runtime}, which takes the ONNX file as it is",
+            f"leave the step out: '~steps.{use.name}'",
+        )
+
+
+def _data(use: Use, step: Step, recipe: Recipe) -> Data | None:
+    wanted = step.splits(use.options)
+    if not wanted:
+        return None
+    if recipe.data is None:
+        raise RecipeError(f"steps.{use.name} needs data, and the recipe has none", "write '- override /data: NAME'")
+    return replace(
+        recipe.data, splits={name: recipe.data.splits[name] for name in wanted if name in recipe.data.splits}
+    )
+
+
+def _input(use: Use, step: Step, port: str, before: list[Action]) -> tuple[str, str]:
+    kind = step.inputs[port]
+    if port in use.inputs:
+        return _chosen(use, port, kind, before)
+    if port in ("reference", "baseline"):
+        return SOURCE, "model"
+    sources = [a for a in before if kind in a.step.outputs.values() and a.step.rank < step.rank]
+    highest = [a for a in sources if a.step.rank == max(a.step.rank for a in sources)]
+    if len(highest) != 1:
+        raise _ambiguous(use, port, [a.name for a in highest])
+    return highest[0].name, _port_of(highest[0], kind)
+
+
+def _chosen(use: Use, port: str, kind: Kind, before: list[Action]) -> tuple[str, str]:
+    name = use.inputs[port]
+    found = next((a for a in before if a.name == name), None)
+    if found is None or found.name == use.name:
+        raise RecipeError(f"steps.{use.name}.inputs.{port}: '{name}' comes after '{use.name}'", "take an earlier one")
+    if kind not in found.step.outputs.values():
+        raise RecipeError(f"steps.{use.name}.inputs.{port}: '{name}' makes no {kind.value}")
+    return found.name, _port_of(found, kind)
+
+
+def _port_of(action: Action, kind: Kind) -> str:
+    return next(port for port, made in action.step.outputs.items() if made is kind)
+
+
+def _ambiguous(use: Use, port: str, names: list[str]) -> RecipeError:
+    first, second = names[:2]
+    return RecipeError(
+        f"steps.{use.name}: both '{first}' and '{second}' could be its {port}",
+        f"write steps.{use.name}.inputs: {{{port}: {second}}}",
+    )

@@ -1,0 +1,141 @@
+"""The action key: SHA-256 of everything that a result depends on, each part kept beside the result.
+
+What is missing here serves a wrong result; what is too much costs a rebuild. Never in it: paths, times, user,
+environment, host name, gates, names of actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.digest import digest_json
+from builder.errors import DataError, SourceError
+from builder.measure.host import fingerprint, instruction_set
+from builder.outcomes import Reproducible
+from builder.plan.graph import Action
+from builder.plan.implementation import implementation
+from builder.plan.toolchain import toolchain
+from builder.recipe.locations import find_file
+from builder.runtimes import availability
+from builder.specs import Data, Model
+from builder.step import Need
+from builder.store.statcache import StatCache
+from builder.typed import to_plain
+
+__all__ = ["Facts", "key_of", "key_parts"]
+
+SCHEMA = 1
+
+
+class Facts:
+    """What the plan asks of the machine, each question once: files' digests, devices, versions."""
+
+    def __init__(self, stats: StatCache) -> None:
+        self.stats = stats
+        self._devices: dict[str, tuple[dict[str, Any] | None, str]] = {}
+
+    def device(self, action: Action) -> tuple[dict[str, Any] | None, str]:
+        """Return the facts of the target's device, or None and why it is not here."""
+        target = action.target
+        if target.name not in self._devices:
+            self._devices[target.name] = availability(to_plain(target))
+        return self._devices[target.name]
+
+    def file(self, path: str, what: str) -> str:
+        """Return the SHA-256 of a file that a recipe names. Raises SourceError."""
+        file = find_file(path)
+        try:
+            return self.stats.digest(file)
+        except OSError as error:
+            raise SourceError(f"{what}: cannot read {path}: {error.strerror}", f"looked at {file}") from error
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """Return the action key of its parts."""
+    return digest_json("builder.action.v1", parts)
+
+
+def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[str, Any]:
+    """Return the parts of an action's key, given the digest of each input.
+
+    Raises SourceError or DataError where a file that the recipe names cannot be read.
+    """
+    step = action.step
+    parts: dict[str, Any] = {
+        "schema": SCHEMA,
+        "step": step.name,
+        "implementation": implementation((step.run.__module__, "builder.engine.worker"), facts.stats),
+        "options": to_plain(action.options),
+        "inputs": dict(inputs),
+        "toolchain": toolchain(step.packages),
+    }
+    if step.name in ("source", "data_source"):
+        parts["source"] = _source(action, facts)
+    if step.model_facts:
+        parts["model"] = model_facts(action)
+    if step.target_facts:
+        parts["target"] = {name: to_plain(getattr(action.target, name)) for name in step.target_facts}
+    if action.data is not None and step.name != "data_source":
+        parts["data"] = _data(action.data, "data" in inputs, facts)
+    if step.reproducible is Reproducible.PER_CPU:
+        parts["instruction_set"] = instruction_set()
+    if step.need is Need.HOST:
+        parts["host"] = fingerprint()
+    if step.need is Need.TARGET:
+        parts["device"] = facts.device(action)[0]
+    return parts
+
+
+def model_facts(action: Action) -> dict[str, Any]:
+    return {name: to_plain(getattr(action.model, name)) for name in action.step.model_facts}
+
+
+def _source(action: Action, facts: Facts) -> dict[str, Any]:
+    """Say what is fetched: content by digest, never where this machine keeps it."""
+    if action.step.name == "data_source":
+        assert action.data is not None
+        return {"wheel": to_plain(action.data.wheel), "sha256": action.data.sha256}
+    model: Model = action.model
+    if model.path is None:
+        return {"sha256": model.sha256}
+    found = facts.file(model.path, "model.path")
+    if model.sha256 not in (None, found):
+        raise SourceError(
+            f"model.path: {model.path} is not the file that was declared",
+            f"expected sha256 {model.sha256}, got {found}",
+        )
+    return {"sha256": found}
+
+
+def _data(data: Data, fetched: bool, facts: Facts) -> dict[str, Any]:
+    """Say how samples are read and what the files hold; where the files are fetched, their tree is an input."""
+    from builder.data.dataset import split_files
+
+    spec = to_plain(data)
+    for name in ("name", "root", "wheel", "sha256", "license", "origin"):
+        spec.pop(name)
+    if fetched:
+        return {"spec": spec}
+    root = find_file(data.root)
+    listing = split_files(_rooted(data, root), list(data.splits))
+    files = {split: {_relative(file, root): _digest(file, facts) for file in found} for split, found in listing.items()}
+    return {"spec": spec, "files": files}
+
+
+def _rooted(data: Data, root: Path) -> Data:
+    from dataclasses import replace
+
+    return replace(data, root=str(root))
+
+
+def _relative(file: Path, root: Path) -> str:
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+
+
+def _digest(file: Path, facts: Facts) -> str:
+    try:
+        return facts.stats.digest(file)
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from error

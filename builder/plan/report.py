@@ -1,0 +1,95 @@
+"""`plan`: the ordered graph, what would run, and why. Starts nothing, imports neither onnx nor onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import BuilderError
+from builder.outcomes import Status
+from builder.plan.decide import Decision, Planner
+from builder.plan.graph import graph
+from builder.plan.keys import Facts
+from builder.plan.why import Reason, Why
+from builder.recipe.schema import Recipe
+from builder.store.statcache import StatCache
+from builder.store.store import Store, store_folder
+
+__all__ = ["Planned", "plan"]
+
+Inputs = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An action of a plan with what would become of it."""
+
+    decision: Decision
+    error: BuilderError | None = None  # a file that the recipe names cannot be read
+
+    @property
+    def status(self) -> Status:
+        return Status.FAILED if self.error else self.decision.status
+
+    @property
+    def reason(self) -> str:
+        return self.error.message if self.error else self.decision.reason
+
+
+def plan(recipe: Recipe, warn: Callable[[str], None]) -> list[Planned]:
+    """Return the actions of a recipe in order. Raises RecipeError."""
+    stats = StatCache()
+    try:
+        store = Store(store_folder(recipe.machine.store), stats, warn)
+        planner = Planner(store, Facts(stats), Path("outputs"), recipe.machine.fresh or ())
+        return _plan(recipe, planner)
+    finally:
+        stats.close()
+
+
+def _plan(recipe: Recipe, planner: Planner) -> list[Planned]:
+    planned: dict[str, Planned] = {}
+    for action in graph(recipe):
+        sources = {port: planned[name] for port, (name, _) in action.inputs.items()}
+        waiting = _waiting(sources.values())
+        missing = _missing(action.inputs, planned)
+        deferred = planner.deferred(action)
+        if deferred or missing:
+            decision = Decision(action, Status.DEFERRED, deferred=deferred or missing)
+        elif waiting:
+            decision = Decision(action, Status.BUILT, why=(Why(Reason.UPSTREAM, ", ".join(waiting)),))
+        else:
+            try:
+                decision = planner.decide(recipe.name, action, _digests(action.inputs, planned))
+            except BuilderError as error:
+                planned[action.name] = Planned(Decision(action, Status.FAILED), error)
+                continue
+        planned[action.name] = Planned(decision)
+    return list(planned.values())
+
+
+def _waiting(sources: Iterable[Planned]) -> list[str]:
+    return [
+        each.decision.action.name
+        for each in sources
+        if each.decision.record is None and each.status is not Status.DEFERRED
+    ]
+
+
+def _missing(inputs: Inputs, planned: dict[str, Planned]) -> str:
+    for name, port in inputs.values():
+        decision = planned[name].decision
+        engineless = decision.record is not None and port not in decision.record.outputs
+        if engineless or (planned[name].status is Status.DEFERRED and decision.record is None):
+            return f"needs {name}, which is deferred"
+    return ""
+
+
+def _digests(inputs: Inputs, planned: dict[str, Planned]) -> dict[str, str]:
+    digests = {}
+    for target, (name, port) in inputs.items():
+        record = planned[name].decision.record
+        assert record is not None
+        digests[target] = record.outputs[port]
+    return digests

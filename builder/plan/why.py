@@ -1,0 +1,96 @@
+"""Why an action would run: a closed list of reasons, found by comparing the parts of two keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+__all__ = ["Reason", "Why", "compare"]
+
+
+class Reason(Enum):
+    """Everything that makes an action run."""
+
+    FIRST_BUILD = "first build"
+    RESULT_LOST = "its result is no longer in the store"
+    FRESH = "fresh= asks for it"
+    NOT_KEPT = "the last measurement was too noisy to keep"
+    OPTION = "option"
+    INPUT = "input changed"
+    DATA = "data changed"
+    SOURCE = "source changed"
+    FOUND_FILE = "external data changed"
+    CODE = "code changed"
+    TOOL = "tool"
+    MODEL_FACT = "model"
+    TARGET_FACT = "target"
+    HOST = "another machine"
+    DEVICE = "device"
+    UPSTREAM = "waits for"
+
+
+@dataclass(frozen=True)
+class Why:
+    """A reason with its words: `calibration.samples 128 -> 256`."""
+
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        if self.reason in (Reason.OPTION, Reason.TOOL, Reason.MODEL_FACT, Reason.TARGET_FACT, Reason.DEVICE):
+            return self.detail
+        return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str, str]) -> list[Why]:
+    """Return what differs between the parts of two keys; `sources` names the action behind each input port."""
+    reasons: list[Why] = []
+    for part, reason in _PARTS:
+        for path, before, after in _differences(old.get(part), new.get(part), ""):
+            why = Why(reason, _detail(reason, path, before, after, sources))
+            if why not in reasons:
+                reasons.append(why)
+    return reasons
+
+
+_PARTS = (
+    ("options", Reason.OPTION),
+    ("inputs", Reason.INPUT),
+    ("data", Reason.DATA),
+    ("source", Reason.SOURCE),
+    ("toolchain", Reason.TOOL),
+    ("implementation", Reason.CODE),
+    ("model", Reason.MODEL_FACT),
+    ("target", Reason.TARGET_FACT),
+    ("instruction_set", Reason.HOST),
+    ("host", Reason.HOST),
+    ("device", Reason.DEVICE),
+)
+
+
+def _detail(reason: Reason, path: str, before: Any, after: Any, sources: Mapping[str, str]) -> str:
+    if reason is Reason.INPUT:
+        return sources.get(path, path)
+    if reason is Reason.CODE:
+        return path
+    if reason is Reason.DATA and path.startswith("files."):
+        split, _, name = path.removeprefix("files.").partition(".")
+        return f"{split} {name}"
+    if reason is Reason.SOURCE:
+        return f"{_word(before)[:12]} -> {_word(after)[:12]}"
+    where = path.removeprefix("spec.") or reason.value
+    return f"{where} {_word(before)} -> {_word(after)}"
+
+
+def _differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        yield path, old, new
+
+
+def _word(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,98 @@
+"""Hydra and OmegaConf errors in our words. All knowledge of how they look is in this file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from builder.errors import RecipeError, UsageError, did_you_mean
+from builder.registry import step_modules
+
+__all__ = ["explain"]
+
+
+def explain(error: BaseException, overrides: Sequence[str]) -> RecipeError | UsageError:
+    """Return what an exception of Hydra's means to the user."""
+    if isinstance(error, MissingConfigException):
+        return _missing(error)
+    if isinstance(error, OverrideParseException):
+        return UsageError(f"on the command line: cannot read '{error.override}'", "quote it, or write key=value")
+    cause = _cause(error)
+    if cause is not None and cause.full_key and "is not in struct" in str(cause):
+        return _unknown_key(cause)
+    if isinstance(cause, InterpolationResolutionError):
+        return RecipeError(f"{cause.full_key}: {_first_line(cause)}")
+    text = _first_line(error)
+    for pattern, meaning in _PATTERNS:
+        if found := re.search(pattern, str(error)):
+            return meaning(found, overrides)
+    return UsageError(text)
+
+
+def _missing(error: MissingConfigException) -> RecipeError:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    group = group.rpartition("/")[2] if group.startswith("recipe/") else group
+    options = [str(option) for option in error.options or []]
+    if group == "steps":
+        return RecipeError(f"there is no step '{name}'", did_you_mean(name, step_modules()))
+    if not group:
+        return RecipeError(f"there is no '{name}'", did_you_mean(name, options))
+    words = {"recipe": "recipe", "model": "model", "target": "target", "data": "dataset"}
+    hint = (
+        did_you_mean(name, options)
+        if options
+        else f"put it into ./{'recipes' if group == 'recipe' else 'conf/' + group}/"
+    )
+    return RecipeError(f"there is no {words.get(group, group)} '{name}'", hint)
+
+
+def _unknown_key(cause: OmegaConfBaseException) -> RecipeError:
+    key, full_key = str(cause.key), str(cause.full_key)
+    parent = cause.parent_node
+    known = [str(name) for name in parent] if parent is not None and hasattr(parent, "keys") else []
+    known = [name for name in known if name != "hydra"] + ([] if "." in full_key else ["recipe"])
+    where = full_key[: -len(key)].rstrip(".")
+    return RecipeError(f"{where + ': ' if where else ''}there is no key '{key}'", did_you_mean(key, known))
+
+
+def _no_override(found: re.Match[str], overrides: Sequence[str]) -> RecipeError | UsageError:
+    word = found[1]
+    groups = ["recipe", "model", "target", "data", "steps"]
+    place = "on the command line: " if any(word in text for text in overrides) else ""
+    return RecipeError(f"{place}there is no '{word}' to set", did_you_mean(word.split("@")[0], groups))
+
+
+def _ambiguous(found: re.Match[str], _overrides: Sequence[str]) -> RecipeError:
+    return RecipeError(f"'{found[1]}' is chosen twice", f"write 'override /{found[1]}: ...' in the recipe's defaults")
+
+
+def _null(_found: re.Match[str], overrides: Sequence[str]) -> UsageError:
+    text = next((text for text in overrides if text.endswith("=null")), "")
+    return UsageError(f"on the command line: '{text}' names nothing", f"give a name, or leave '{text}' out")
+
+
+_PATTERNS = (
+    (r"Could not override '([^']+)'", _no_override),
+    (r"Multiple values for (\w+)", _ambiguous),
+    (r"Could not append.* '([^']+)'", _no_override),
+    (r"must be a string or a list. Got NoneType", _null),
+)
+
+
+def _cause(error: BaseException) -> OmegaConfBaseException | None:
+    current: BaseException | None = error
+    while current is not None:
+        if isinstance(current, OmegaConfBaseException):
+            return current
+        current = current.__cause__
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text.replace(str(Path.cwd()) + "/", "")

@@ -1,0 +1,178 @@
+"""From the composed mapping to a Recipe: typed, checked, every mistake with its key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from builder.errors import RecipeError, did_you_mean
+from builder.recipe.schema import GATES, Gate, Machine, Recipe, Use
+from builder.registry import find_step, step_modules
+from builder.specs import Data, Model, Target
+from builder.typed import from_plain, to_plain
+
+__all__ = ["read_recipe"]
+
+T = TypeVar("T")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_MACHINE = tuple(Machine.__dataclass_fields__)
+_KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", *_MACHINE)
+
+
+def read_recipe(
+    plain: dict[str, Any], choices: dict[str, Any], overrides: tuple[str, ...], files: dict[str, str]
+) -> Recipe:
+    """Build and validate a Recipe. Raises RecipeError."""
+    for key in plain:
+        if key not in _KEYS:
+            raise RecipeError(f"there is no key '{key}'", did_you_mean(key, _KEYS))
+    model = _model(plain["model"], choices)
+    steps, notes = _steps(plain["steps"] or {})
+    recipe = Recipe(
+        name=_name(plain["name"], choices),
+        summary=from_plain(str, plain["summary"] or "", "summary"),
+        model=model,
+        target=_part(Target, plain["target"], "target"),
+        data=_data(plain["data"], choices),
+        steps=steps,
+        gates=tuple(_gates(plain["gates"] or {}, [use.name for use in steps])),
+        machine=from_plain(Machine, {key: plain[key] for key in _MACHINE}, "machine"),
+        resolved={},
+        overrides=overrides,
+        notes=tuple(notes),
+        hydra_files=files,
+    )
+    recipe.resolved.update(_resolved(recipe, plain["gates"] or {}))
+    return recipe
+
+
+def _name(value: object, choices: dict[str, Any]) -> str:
+    name = (
+        value if value is not None else str(choices.get("recipe") or "build").rpartition("/")[2].removesuffix(".yaml")
+    )
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise RecipeError(
+            f"name: expected small letters, digits, - and _, starting with a letter or digit, got {name!r}"
+        )
+    return name
+
+
+def _part(cls: type[T], node: dict[str, Any], where: str) -> T:
+    return from_plain(cls, _without_missing(node), where)
+
+
+def _without_missing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_missing(item) for key, item in value.items() if item != "???"}
+    return value
+
+
+def _model(node: dict[str, Any], choices: dict[str, Any]) -> Model:
+    chosen = choices.get("model") or Path(node.get("path") or "").stem
+    if node.get("name") == "???" and not chosen:
+        if not choices.get("recipe"):
+            raise RecipeError("nothing says what to build", "name a recipe: recipe=NAME; 'list' shows what there is")
+        raise RecipeError("the recipe names no model", "write '- override /model: NAME' in its defaults")
+    if node.get("name") == "???":
+        node = {**node, "name": str(chosen)}
+    model = _part(Model, node, "model")
+    sources = [name for name in ("path", "wheel", "url") if getattr(model, name)]
+    if len(sources) != 1:
+        raise RecipeError(f"model: expected exactly one of path, wheel and url, got {' and '.join(sources) or 'none'}")
+    if sources[0] in ("wheel", "url") and not model.sha256:
+        raise RecipeError(f"model.sha256 is missing: what comes from a {sources[0]} is checked")
+    if model.sha256 and not re.fullmatch(r"[0-9a-f]{64}", model.sha256):
+        raise RecipeError(f"model.sha256: expected 64 hexadecimal digits, got '{model.sha256}'")
+    if model.url and not model.url.startswith("https://"):
+        raise RecipeError(f"model.url: expected an https address, got '{model.url}'")
+    return model
+
+
+def _data(node: dict[str, Any], choices: dict[str, Any]) -> Data | None:
+    chosen = choices.get("data")
+    if node.get("reader") == "???" and node.get("name") == "???":
+        return None
+    if node.get("name") == "???":
+        node = {**node, "name": str(chosen)}
+    return _part(Data, node, "data")
+
+
+def _steps(nodes: dict[str, Any]) -> tuple[tuple[Use, ...], list[str]]:
+    chosen = [name for name, node in nodes.items() if isinstance(node, dict) and "step" in node]
+    uses: list[Use] = []
+    notes: list[str] = []
+    for name, node in nodes.items():
+        if name in chosen:
+            uses.append(_use(name, dict(node), chosen))
+        elif name in step_modules():
+            notes.append(f"steps.{name} has options, but '{name}' is not a step of this build")
+        else:
+            raise RecipeError(f"steps: there is no key '{name}'", did_you_mean(name, chosen or step_modules()))
+    return tuple(sorted(uses, key=lambda use: (find_step(use.step).rank, use.name))), notes
+
+
+def _use(name: str, node: dict[str, Any], chosen: Iterable[str]) -> Use:
+    if not _NAME.fullmatch(name):
+        raise RecipeError(f"steps: expected small letters, digits, - and _ in a name, got '{name}'")
+    step = find_step(from_plain(str, node.pop("step"), f"steps.{name}.step"))
+    inputs = from_plain(dict[str, str], node.pop("inputs") or {}, f"steps.{name}.inputs")
+    for port, source in inputs.items():
+        if port not in step.inputs:
+            raise RecipeError(f"steps.{name}.inputs: there is no key '{port}'", did_you_mean(port, step.inputs))
+        if source not in chosen and source != "model":
+            raise RecipeError(
+                f"steps.{name}.inputs.{port}: there is no action '{source}'", did_you_mean(source, chosen)
+            )
+    options = from_plain(step.options, _without_missing(node), f"steps.{name}")
+    return Use(name=name, step=step.name, options=options, inputs=inputs)
+
+
+def _gates(node: dict[str, Any], actions: list[str]) -> Iterable[Gate]:
+    if not isinstance(node, dict):
+        raise RecipeError(f"gates: expected a mapping, got {node!r}")
+    yield from _gate_group(node, "", actions)
+    for name, inner in node.items():
+        if name in actions and isinstance(inner, dict):
+            yield from _gate_group(inner, name, actions)
+
+
+def _gate_group(node: dict[str, Any], action: str, actions: list[str]) -> Iterable[Gate]:
+    where = f"gates.{action}" if action else "gates"
+    known = (*GATES, "confidence", *([] if action else actions))
+    confidence = from_plain(float | None, node.get("confidence"), f"{where}.confidence")  # type: ignore[arg-type]
+    for name, limit in node.items():
+        if name not in known:
+            raise RecipeError(f"{where}: there is no key '{name}'", did_you_mean(name, known))
+        if limit is None or name == "confidence" or name not in GATES:
+            continue
+        if name == "max_latency_ms":
+            yield from _latency_gates(limit, action, f"{where}.{name}")
+        else:
+            yield Gate(name, from_plain(float, limit, f"{where}.{name}"), action, "", confidence)
+
+
+def _latency_gates(limit: object, action: str, where: str) -> Iterable[Gate]:
+    limits = limit if isinstance(limit, dict) else {"p50": limit}
+    for percentile, value in limits.items():
+        if percentile not in ("p50", "p90", "p99"):
+            raise RecipeError(
+                f"{where}: there is no key '{percentile}'", did_you_mean(str(percentile), ("p50", "p90", "p99"))
+            )
+        yield Gate("max_latency_ms", from_plain(float, value, f"{where}.{percentile}"), action, str(percentile))
+
+
+def _resolved(recipe: Recipe, gates: dict[str, Any]) -> dict[str, Any]:
+    data = to_plain(recipe.data)
+    if data:
+        data.pop("root")  # where this machine keeps it
+    return {
+        "name": recipe.name,
+        "summary": recipe.summary,
+        "model": to_plain(recipe.model),
+        "target": to_plain(recipe.target),
+        "data": data,
+        "steps": {use.name: {"step": use.step, "inputs": use.inputs, **to_plain(use.options)} for use in recipe.steps},
+        "gates": {name: value for name, value in gates.items() if value is not None},
+    }

@@ -1,0 +1,114 @@
+"""What a composed recipe is: plain dataclasses that the rest of the program reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from builder.specs import Data, Model, Target
+from builder.typed import to_plain
+
+__all__ = ["GATES", "Gate", "Machine", "Output", "Recipe", "Use", "root_defaults"]
+
+
+class Output(Enum):
+    """What goes to stdout."""
+
+    TEXT = "text"
+    JSON = "json"  # the manifest and nothing else
+    JSONL = "jsonl"  # every event as it happens, one document a line
+
+
+@dataclass
+class Machine:
+    """Settings of the machine that builds; no recipe can set them and no key holds them."""
+
+    store: str | None = None  # BUILDER_STORE, else outputs/store
+    jobs: int | None = None
+    offline: bool = False
+    strict: bool = False  # exit 3 where a part is deferred
+    output: Output = Output.TEXT
+    fresh: list[str] | None = None  # actions to run again although their result is cached
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"jobs must be at least 1, got {self.jobs}")
+
+
+@dataclass(frozen=True)
+class Use:
+    """A step as a recipe uses it: under a name, with options, perhaps with inputs of its own."""
+
+    name: str
+    step: str
+    options: Any
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A limit that the build must keep, and the `evaluate` or `benchmark` that it looks at ('' for the only one)."""
+
+    name: str
+    limit: float
+    action: str = ""
+    percentile: str = ""  # of max_latency_ms: p50, p90, p99
+    confidence: float | None = None
+
+    @property
+    def label(self) -> str:
+        return ".".join(part for part in (self.action, self.name, self.percentile) if part)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    summary: str
+    model: Model
+    target: Target
+    data: Data | None
+    steps: tuple[Use, ...]
+    gates: tuple[Gate, ...]
+    machine: Machine
+    resolved: dict[str, Any]  # what the manifest shows: everything above but the machine
+    overrides: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    hydra_files: dict[str, str] = field(default_factory=dict)  # .hydra/*.yaml, as text
+
+
+GATES = (
+    "max_accuracy_drop",
+    "max_latency_ms",
+    "max_memory_mib",
+    "max_size_mib",
+    "min_agreement",
+    "min_snr_db",
+)
+
+
+def root_defaults() -> dict[str, Any]:
+    """Return the root of every configuration: each key there is, with its default ('???' where there is none)."""
+    return {
+        "name": None,
+        "summary": "",
+        "model": _defaults(Model),
+        "target": _defaults(Target),
+        "data": _defaults(Data),
+        "steps": {},
+        "gates": {**dict.fromkeys(GATES), "confidence": None},
+        **_defaults(Machine),
+    }
+
+
+def _defaults(cls: type[Any]) -> dict[str, Any]:
+    node: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):
+        if f.default is not dataclasses.MISSING:
+            node[f.name] = to_plain(f.default)
+        elif f.default_factory is not dataclasses.MISSING:
+            node[f.name] = to_plain(f.default_factory())
+        else:
+            node[f.name] = "???"
+    return node

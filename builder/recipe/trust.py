@@ -1,0 +1,92 @@
+"""What a recipe may not do: recipes are data, so they name no code, no machine and no host.
+
+Only text is looked at, before Hydra merges anything, and every recipe that is inherited passes here too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from builder.errors import TrustError
+
+__all__ = ["MACHINE", "check_recipe"]
+
+MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh", "locked", "keep_going")
+
+_TRUSTED = {
+    **dict.fromkeys(MACHINE, "is a setting of the machine"),
+    "model.code": "names code",
+    "data.code": "names code",
+    "model.url": "names a host to connect to",
+    "data.url": "names a host to connect to",
+    "target.host": "names a host to connect to",
+    "data.root": "is a path of one machine",
+}
+_PLAIN_INTERPOLATION = re.compile(r"\$\{[A-Za-z0-9_.]+\}")
+_HINT = "set it in conf/, on the command line or in the environment; recipes are data and may come from anyone"
+
+
+def check_recipe(content: object, header: dict[str, str | None], where: str) -> None:
+    """Raise TrustError if the parsed recipe or its `# @package` header reaches for more than a recipe's own."""
+    package = header.get("package")
+    if package not in (None, "_global_"):
+        raise TrustError(f"{where}: a recipe's package must be _global_, got '{package}'", _HINT)
+    for path, value in _walk(content, ""):
+        _check_key(path, where)
+        if isinstance(value, str):
+            _check_text(path, value, where)
+    if isinstance(content, dict):
+        _check_defaults(content.get("defaults") or [], where)
+
+
+def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """Yield every key's path with its value; items of a list count under the list's path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            inner = f"{path}.{key}" if path else str(key)
+            yield inner, item
+            yield from _walk(item, inner)
+    elif isinstance(value, list):
+        for item in value:
+            yield path, item
+            yield from _walk(item, path)
+
+
+def _check_key(path: str, where: str) -> None:
+    last = path.rsplit(".", maxsplit=1)[-1]
+    if last == "_target_" or path.endswith("._target_"):
+        raise TrustError(f"{where}: '{path}' names code, which a recipe cannot", _HINT)
+    if not path.startswith("defaults.") and "hydra" in re.split(r"[ /@.]", path):
+        raise TrustError(f"{where}: '{path}' reaches Hydra's own configuration, which a recipe cannot", _HINT)
+    for forbidden, why in _TRUSTED.items():
+        if path == forbidden or path.startswith(f"{forbidden}."):
+            raise TrustError(f"{where}: '{path}' {why}, so a recipe cannot set it", _HINT)
+
+
+def _check_text(path: str, value: str, where: str) -> None:
+    if "${" in _PLAIN_INTERPOLATION.sub("", value):
+        raise TrustError(
+            f"{where}: '{path}: {value}' asks for more than another value of the recipe",
+            "only ${a.b} is allowed here: a key may not depend on the environment unseen",
+        )
+
+
+def _check_defaults(defaults: object, where: str) -> None:
+    for entry in defaults if isinstance(defaults, list) else [defaults]:
+        texts = _texts(entry)
+        for text in texts:
+            if "hydra" in re.split(r"[ /@.]", text):
+                raise TrustError(f"{where}: 'defaults: {text}' reaches Hydra's own configuration", _HINT)
+            if ".." in text.split("/") or text.startswith("file:") or "://" in text:
+                raise TrustError(f"{where}: 'defaults: {text}' leaves the configuration folders", _HINT)
+            if any(f"@{name}" in text for name in MACHINE):
+                raise TrustError(f"{where}: 'defaults: {text}' reaches a setting of the machine", _HINT)
+
+
+def _texts(entry: object) -> list[str]:
+    if isinstance(entry, dict):
+        return [text for key, value in entry.items() for text in (str(key), *_texts(value))]
+    if isinstance(entry, list):
+        return [text for item in entry for text in _texts(item)]
+    return [str(entry)]

