@@ -40,6 +40,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         sys.stderr.close()
         return ExitCode.FAILED
+    except OSError as error:
+        show_error(f"{error.strerror}: {error.filename}" if error.filename else str(error), "")
+        return ExitCode.FAILED
 
 
 def _dispatch(arguments: list[str]) -> int:

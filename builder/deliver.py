@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,15 +60,15 @@ def deliver(
         return [_deliver(recipe, nodes, store, facts, events) for recipe, nodes in zip(recipes, plans, strict=True)]
     from builder.report.sweep import write_sweep
 
-    base = _new_folder(OUTPUTS / "sweeps")
-    folders = []
-    for index, (recipe, nodes) in enumerate(zip(recipes, plans, strict=True)):
-        content = _content(recipe, nodes, store, facts)
-        _write(base.part / str(index), content, recipe, nodes, store)
-        folders.append(Folder(base.final / str(index), content.manifest, unchanged=False))
-    write_sweep(base.part, [folder.manifest for folder in folders])
-    base.publish()
-    return folders
+    with _new_folder(OUTPUTS / "sweeps") as (part, publish):
+        manifests, reports = [], []
+        for index, (recipe, nodes) in enumerate(zip(recipes, plans, strict=True)):
+            content = _content(recipe, nodes, store, facts)
+            reports.append(_write(part / str(index), content, recipe, nodes, store))
+            manifests.append(content.manifest)
+        write_sweep(part, reports)
+        final = publish()
+    return [Folder(final / str(index), manifest, unchanged=False) for index, manifest in enumerate(manifests)]
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,12 @@ def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, facts: Facts, 
             final = latest.resolve()
             _restore(final, content, store, facts, events)
             return Folder(_shown(final), content.manifest, unchanged=True)
-    base = _new_folder(OUTPUTS / recipe.name)
-    _write(base.part, content, recipe, nodes, store)
-    base.publish()
+    with _new_folder(OUTPUTS / recipe.name) as (part, publish):
+        _write(part, content, recipe, nodes, store)
+        final = publish()
     if content.manifest["status"] in (Status.BUILT.word, Status.DEFERRED.word):
-        _point(latest, base.final)
-    return Folder(base.final, content.manifest, unchanged=False)
+        _point(latest, final)
+    return Folder(final, content.manifest, unchanged=False)
 
 
 def _content(recipe: Recipe, nodes: Sequence[Node], store: Store, facts: Facts) -> _Content:
@@ -113,7 +116,6 @@ def _delivered(nodes: Sequence[Node], store: Store) -> Delivered:
 
 def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store, facts: Facts) -> Evidence:
     kinds = {(node.action.name, port): kind for node in nodes for port, kind in node.action.step.outputs.items()}
-    ranks = {node.action.name: node.action.step.rank for node in nodes}
     on_host = {node.action.name for node in nodes if node.action.on_host}
 
     def documents(kind: Kind, name: str) -> dict[str, dict[str, Any]]:
@@ -125,16 +127,27 @@ def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store, facts: 
         for (action, port), (path, tree) in delivered.items()
         if path and path.startswith("artifacts/")
     }
-    highest = max((ranks[name] for name in sizes), default=0)
+    makers = [node for node in nodes if _makes_artifacts(node) and _status(node) is not Status.DEFERRED]
+    highest = max((node.action.step.rank for node in makers), default=0)
     measurements = documents(Kind.MEASUREMENT, "measurement.json")
     return Evidence(
         evaluations=documents(Kind.EVALUATION, "evaluation.json"),
         measurements={name: found for name, found in measurements.items() if name not in on_host},
         elsewhere={name: found for name, found in measurements.items() if name in on_host},
         sizes=sizes,
-        finals=[name for name in sizes if ranks[name] == highest],
+        finals=[node.action.name for node in makers if node.action.step.rank == highest],
         target_missing=facts.device(nodes[0].action)[1] if on_host else "",
     )
+
+
+def _makes_artifacts(node: Node) -> bool:
+    step = node.action.step
+    return step.rank > 0 and any(_PLACES.get(kind) == "artifacts" for kind in step.outputs.values())
+
+
+def _status(node: Node) -> Status:
+    assert node.outcome is not None
+    return node.outcome.status
 
 
 def _document(store: Store, tree: Tree, name: str) -> dict[str, Any]:
@@ -143,17 +156,17 @@ def _document(store: Store, tree: Tree, name: str) -> dict[str, Any]:
     return document
 
 
-def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node], store: Store) -> None:
+def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node], store: Store) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     for path, entry in _files(content.delivered):
         store.content.take_file(entry, folder / path)
     for name, text in recipe.hydra_files.items():
         _text(folder / ".hydra" / name, text)
     _text(folder / "build.log", _log(nodes))
-    _pages(folder, content)
+    return _pages(folder, content)
 
 
-def _pages(folder: Path, content: _Content) -> None:
+def _pages(folder: Path, content: _Content) -> dict[str, Any]:
     from builder.report.document import report_document
     from builder.report.page import render
 
@@ -165,11 +178,12 @@ def _pages(folder: Path, content: _Content) -> None:
         evidence.evaluations,
         {**evidence.measurements, **evidence.elsewhere},
         baseline_bytes=source,
-        candidate_bytes=evidence.sizes[final] if final else None,
+        candidate_bytes=evidence.sizes.get(final) if final else None,
     )
     _text(folder / "report.json", _json(report))
     _text(folder / "report.html", render(report))
     _text(folder / "manifest.json", _json(content.manifest))
+    return report
 
 
 def _files(delivered: Delivered) -> Iterator[tuple[str, Entry]]:
@@ -192,29 +206,40 @@ def _restore(folder: Path, content: _Content, store: Store, facts: Facts, events
         _pages(folder, content)
 
 
-@dataclass(frozen=True)
-class _NewFolder:
-    part: Path
-    final: Path
-
-    def publish(self) -> None:
-        self.part.rename(self.final)
-
-
-def _new_folder(parent: Path) -> _NewFolder:
-    """Return a folder named after the time, under a private name until it is complete."""
-    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")  # noqa: DTZ005  people look for their own time of day
-    final, number = parent / name, 1
-    while final.exists():
-        number += 1
-        final = parent / f"{name}-{number}"
-    part = parent / f".{final.name}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
+@contextmanager
+def _new_folder(parent: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
+    """Yield a private folder and the function that gives it its final name, the time, once it is complete."""
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")  # noqa: DTZ005  people look for their own time of day
+    part = parent / f".{time}.{os.getpid()}.part"
     try:
         part.mkdir(parents=True)
+        _sweep(parent)
+        yield part, lambda: _publish(part, parent / time)
     except OSError as error:
         raise StoreError(f"cannot write to {parent}: {error.strerror}") from error
-    return _NewFolder(part, final)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _publish(part: Path, final: Path) -> Path:
+    for number in itertools.count(1):
+        target = final if number == 1 else final.with_name(f"{final.name}-{number}")
+        try:
+            part.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return target
+    raise AssertionError
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the private folders of builds that were killed."""
+    for part in parent.glob(".*.part"):
+        process = part.name.rsplit(".", 2)[1]
+        if not Path("/proc", process).exists():
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _point(link: Path, folder: Path) -> None:

@@ -91,9 +91,11 @@ def _fidelity(gate: Gate, evidence: Evidence) -> Verdict:
 
 def _size(gate: Gate, evidence: Evidence) -> Verdict:
     names = evidence.sizes if gate.action else evidence.finals
-    found = _one(gate, {name: {"bytes": evidence.sizes[name]} for name in names}, "artifact")
+    found = _one(gate, {name: {"bytes": evidence.sizes.get(name)} for name in names}, "step")
     if isinstance(found, Verdict):
         return found
+    if found["bytes"] is None:
+        return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the artifact was not made")
     value = found["bytes"] / _MIB
     return _limit(gate, value <= gate.limit, round(value, 6), None, "host", f"the artifact has {value:.3f} MiB")
 

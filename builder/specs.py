@@ -37,7 +37,7 @@ class Layout(Enum):
 
 @dataclass
 class Wheel:
-    """A file inside a package of the package index; the package is never installed."""
+    """A file (for data: a folder) inside a package of the package index; the package is never installed."""
 
     name: str
     version: str
@@ -97,11 +97,17 @@ class Preprocess:
 
 @dataclass
 class Data:
-    """A labelled dataset: how to read it, which parts it has, and the one preprocessing that everything uses."""
+    """A labelled dataset: how to read it, which parts it has, and the one preprocessing that everything uses.
+
+    With `wheel`, the files are those of `sha256` (path below the wheel's folder `member` -> digest, every file that is
+    read), and `root` is the folder they were fetched to.
+    """
 
     name: str
     reader: Reader
     root: str = "."
+    wheel: Wheel | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
     input: str = ""  # the model input that samples go to; empty: the only one that is neither constant nor state
     splits: dict[str, Split] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)

@@ -38,7 +38,7 @@ class Worker:
         self._results, result_end = os.pipe()
         self._buffer = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-s", "-P", worker.__file__, str(_PACKAGE), str(request_end), str(result_end)],
+            [sys.executable, "-u", "-s", "-P", worker.__file__, str(_PACKAGE), str(request_end), str(result_end)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
     source = action.step.name in ("source", "data_source")
     return {
         "module": action.step.run.__module__,
+        "package": _root(action.step.run.__module__),
         "step": action.step.name,
         "options": parts["options"],
         "inputs": inputs,
@@ -44,6 +46,14 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
         "device": parts.get("device"),
         "local": _local(action, offline) if source else {},
     }
+
+
+def _root(module: str) -> str:
+    """Return the folder that a step's package was imported from, so that the worker finds the same one."""
+    origin = sys.modules[module.partition(".")[0]].__file__
+    assert origin is not None
+    file = Path(origin)
+    return str(file.parents[1] if file.name == "__init__.py" else file.parent)
 
 
 def _model(action: Action) -> dict[str, Any]:

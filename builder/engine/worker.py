@@ -1,4 +1,4 @@
-"""The program that runs actions: `python -s -P worker.py PACKAGE_FOLDER REQUESTS ANSWERS`.
+"""The program that runs actions: `python -u -s -P worker.py PACKAGE_FOLDER REQUESTS ANSWERS`.
 
 Requests and answers are JSON lines on two private descriptors, because native code prints on stdout; stdout and stderr
 go to the action's log. It serves one request after another, so imports are paid once, and ends when its builder does.
@@ -36,9 +36,6 @@ def _serve(request: dict[str, Any]) -> None:
         _answer({"answer": "done", **_run(request)})
     except BaseException as error:  # noqa: BLE001  whatever a step raises becomes an answer
         _answer({"answer": "failed", **_describe(error)})
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +46,8 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     from builder.step import Job, Step
     from builder.typed import from_plain
 
+    if request["package"] not in sys.path:
+        sys.path.append(request["package"])
     module = importlib.import_module(request["module"])
     steps = [value for value in vars(module).values() if isinstance(value, Step)]
     step = next(value for value in steps if value.name == request["step"])

@@ -131,7 +131,9 @@ def _rooted(data: Data, root: Path) -> Data:
 
 
 def _relative(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    if not file.is_relative_to(root):
+        raise DataError(f"{file} lies outside the dataset's root {root}")
+    return file.relative_to(root).as_posix()
 
 
 def _digest(file: Path, facts: Facts) -> str:

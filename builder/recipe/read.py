@@ -117,7 +117,8 @@ def _use(name: str, node: dict[str, Any], chosen: Iterable[str]) -> Use:
     if not _NAME.fullmatch(name):
         raise RecipeError(f"steps: expected small letters, digits, - and _ in a name, got '{name}'")
     step = find_step(from_plain(str, node.pop("step"), f"steps.{name}.step"))
-    inputs = from_plain(dict[str, str], node.pop("inputs") or {}, f"steps.{name}.inputs")
+    given = from_plain(dict[str, str | None], node.pop("inputs") or {}, f"steps.{name}.inputs")
+    inputs = {port: source for port, source in given.items() if source is not None}
     for port, source in inputs.items():
         if port not in step.inputs:
             raise RecipeError(f"steps.{name}.inputs: there is no key '{port}'", did_you_mean(port, step.inputs))

@@ -126,9 +126,9 @@ def register() -> None:
 
 def step_defaults(name: str) -> dict[str, Any]:
     """Return the node that a chosen step starts from: its options' defaults, its inputs, and which step it is."""
-    options = find_step(name).options
-    values = {f.name: _default(f) for f in dataclasses.fields(options)}
-    return {"step": name, "inputs": {}, **values}
+    step = find_step(name)
+    values = {f.name: _default(f) for f in dataclasses.fields(step.options)}
+    return {"step": name, "inputs": dict.fromkeys(step.inputs), **values}
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

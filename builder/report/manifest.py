@@ -94,6 +94,7 @@ def _action(node: Node, delivered: Delivered) -> dict[str, Any]:
         "measured": record.created if record and step.reproducible.value == "measured" else None,
         "facts": dict(record.facts) if record else {},
         "error": outcome.error.message if outcome.error else None,
+        "hint": outcome.error.hint if outcome.error else None,
     }
 
 

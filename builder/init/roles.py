@@ -1,0 +1,74 @@
+"""Which input of a model takes the samples, which carry state, and which somebody must fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from builder.errors import ModelError
+from builder.init.data import Found
+from builder.init.geometry import words
+from builder.init.model import Inspected
+from builder.runtimes.onnxruntime import Tensor
+
+__all__ = ["Roles", "assign"]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """`tensor` takes the samples; it is None where samples bring an array for every input."""
+
+    tensor: Tensor | None
+    input: str = ""  # what data.input says: empty where there is nothing to choose
+    dtype: str = "float32"
+    state: dict[str, str] = field(default_factory=dict)
+    unfilled: tuple[Tensor, ...] = ()
+
+
+def assign(model: Inspected, found: Found) -> Roles:
+    """Tell the roles of a model's inputs. Raises ModelError where none of them can take the samples."""
+    value = found.samples[0].value
+    if isinstance(value, dict):
+        _check_names(model, value)
+        dtypes = {str(array.dtype) for array in value.values()}
+        return Roles(None, dtype=dtypes.pop() if len(dtypes) == 1 else "float32")
+    if len(model.inputs) == 1:
+        return Roles(model.inputs[0])
+    state = _state(model)
+    free = [tensor for tensor in model.inputs if tensor.name not in state]
+    rank = max((len(tensor.shape) for tensor in free), default=0)
+    largest = [tensor for tensor in free if len(tensor.shape) == rank]
+    if len(largest) != 1 or rank < min(value.ndim, 3):
+        listed = ", ".join(f"{tensor.name} {words(tensor)}" for tensor in model.inputs)
+        raise ModelError(
+            f"{model.path} has {len(model.inputs)} inputs, and it cannot be told which takes the samples: {listed}",
+            "give an .npz with one array for each input, by its name",
+        )
+    unfilled = tuple(tensor for tensor in free if tensor is not largest[0])
+    return Roles(largest[0], largest[0].name, state=state, unfilled=unfilled)
+
+
+def _check_names(model: Inspected, arrays: Sequence[str] | dict[str, object]) -> None:
+    wanted, given = [tensor.name for tensor in model.inputs], sorted(arrays)
+    if sorted(wanted) != given:
+        raise ModelError(
+            f"the data has the arrays {', '.join(given)}, the model takes {', '.join(wanted)}",
+            "name the arrays after the model's inputs; one called 'samples' is for a model of one input",
+        )
+
+
+def _state(model: Inspected) -> dict[str, str]:
+    """Return inputs that an output looks made for: of the same type and shape, and no other pair is possible."""
+    pairs: dict[str, str] = {}
+    for tensor in model.inputs:
+        same = [output.name for output in model.outputs[1:] if _alike(tensor, output)]
+        named = [name for name in same if tensor.name in name] or same
+        if len(named) == 1 and len(tensor.shape) > 1:
+            pairs[tensor.name] = named[0]
+    return pairs if len(set(pairs.values())) == len(pairs) else {}
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return (one.dtype, len(one.shape)) == (other.dtype, len(other.shape)) and all(
+        a == b or None in {a, b} for a, b in zip(one.shape, other.shape, strict=True)
+    )

@@ -1,0 +1,140 @@
+"""Times several subjects against each other: blocks of runs that alternate, each subject in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from builder.errors import StepError
+from builder.measure.process import Subject
+from builder.measure.ratio import Ratio, fewest, median, ratio
+
+__all__ = ["Schedule", "Series", "measure"]
+
+_HALF_WIDTH = 0.02  # blocks are taken until every ratio is known this well
+_BLOCK_NS = 20_000_000  # shorter blocks would mostly measure the change from one subject to the other
+_BLOCK_RUNS = 500  # more runs in a block tell little; more blocks do
+_MOST = 10  # times the least number of blocks; where that many do not settle it, more will not
+_IDLE = 0.01  # share of a processor that a sleeping subject may use
+_SETTLE_SECONDS = 1.0  # at most; ONNX Runtime's threads spin for some 40 ms after a run (measured: 1.31, 2 threads)
+_ATTEMPTS = 10  # at one block, before the measurement is given up
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How much is measured: at least `blocks` blocks and `runs` runs of each subject, within about `max_seconds`."""
+
+    warmup_runs: int = 50
+    runs: int = 1000
+    blocks: int = 20
+    max_seconds: float = 60
+    confidence: float = 0.95
+
+    def runs_per_block(self, run_ns: Sequence[int]) -> int:
+        """Return the number of runs in every block, from one run's time for each subject."""
+        wanted = max(-(-self.runs // self.blocks), min(_BLOCK_NS // min(run_ns), _BLOCK_RUNS))
+        affordable = int(self.max_seconds * 1e9 / self.blocks / sum(run_ns))
+        return max(1, min(wanted, affordable))
+
+
+@dataclass
+class Series:
+    """What was measured of one subject; `blocks_ns` holds its runs in the order they were run."""
+
+    name: str
+    load_ms: float
+    warmup_runs: int
+    runtime_version: str
+    memory_mib: float = 0.0
+    blocks_ns: list[list[int]] = field(default_factory=list)
+    refused: int = 0  # blocks taken again because another subject was not asleep
+
+    @property
+    def medians_ms(self) -> list[float]:
+        """Return each block's median latency in ms."""
+        return [median(block) / 1e6 for block in self.blocks_ns]
+
+    @property
+    def samples_ms(self) -> list[float]:
+        """Return every run's latency in ms."""
+        return [sample / 1e6 for block in self.blocks_ns for sample in block]
+
+
+def measure(
+    subjects: Sequence[Subject], schedule: Schedule, progress: Callable[[int, int, str], None]
+) -> tuple[list[Series], list[Ratio]]:
+    """Return each subject's runs, and the ratio of every subject to the first.
+
+    Blocks alternate, in reverse order every other round, so that a drift of the machine falls on all alike. They are
+    taken until each ratio's interval is within 2 % of its value (a fixed width, whose coverage stopping does not spoil
+    in the limit: Chow and Robbins, Annals of Mathematical Statistics 36, 1965) or the time is over.
+    """
+    loaded = [subject.load(schedule.warmup_runs, schedule.max_seconds / 10) for subject in subjects]
+    runs = schedule.runs_per_block([load.pop("run_ns") for load in loaded])
+    series = [Series(name=subject.name, **load) for subject, load in zip(subjects, loaded, strict=True)]
+    end = time.monotonic() + schedule.max_seconds
+    ratios: list[Ratio] = []
+    least = schedule.blocks * len(subjects)
+    order = list(zip(subjects, series, strict=True))
+    while not _done(series, ratios, schedule, time.monotonic() > end):
+        for subject, one in order:
+            others = [other for other in subjects if other is not subject]
+            one.blocks_ns.append(_undisturbed(subject, others, runs, one))
+            done = sum(len(each.blocks_ns) for each in series)
+            progress(done, max(done, least), subject.name)
+        order.reverse()
+        ratios = _ratios(series, schedule.confidence)
+    for subject, one in zip(subjects, series, strict=True):
+        one.memory_mib = max(0.0, subject.memory_mib())
+    return series, ratios
+
+
+def _done(series: Sequence[Series], ratios: Sequence[Ratio], schedule: Schedule, late: bool) -> bool:
+    blocks = len(series[0].blocks_ns)
+    if blocks < fewest(schedule.confidence):
+        return False
+    if late or blocks >= schedule.blocks * _MOST:
+        return True
+    enough = blocks >= schedule.blocks and sum(map(len, series[0].blocks_ns)) >= schedule.runs
+    return enough and all(each.half_width <= _HALF_WIDTH for each in ratios)
+
+
+def _ratios(series: Sequence[Series], confidence: float) -> list[Ratio]:
+    first, *rest = series
+    return [
+        ratio(one.name, first.name, list(zip(one.medians_ms, first.medians_ms, strict=True)), confidence)
+        for one in rest
+    ]
+
+
+def _undisturbed(subject: Subject, others: Sequence[Subject], runs: int, series: Series) -> list[int]:
+    """Return a block during which no other subject used more than 1 % of a processor."""
+    share, awake = 0.0, ""
+    for _ in range(_ATTEMPTS):
+        _settle(others)
+        before = [other.processor_ns() for other in others]
+        start_ns = time.perf_counter_ns()
+        samples = subject.block(runs)
+        wall_ns = time.perf_counter_ns() - start_ns
+        used = [(other.processor_ns() - ns, other.name) for other, ns in zip(others, before, strict=True)]
+        most_ns, awake = max(used, default=(0, ""))
+        share = most_ns / wall_ns
+        if share <= _IDLE:
+            return samples
+        series.refused += 1
+    raise StepError(
+        f"benchmark: '{awake}' used {share:.0%} of a processor while '{subject.name}' was timed, in {_ATTEMPTS} tries",
+        "a subject must sleep while another one runs; does its runtime keep threads spinning?",
+    )
+
+
+def _settle(others: Sequence[Subject]) -> None:
+    """Wait until the threads of the others have stopped spinning, or long enough."""
+    end = time.monotonic() + _SETTLE_SECONDS
+    window = 0.002
+    while others and time.monotonic() < end:
+        before = sum(other.processor_ns() for other in others)
+        time.sleep(window)
+        if sum(other.processor_ns() for other in others) - before <= _IDLE * window * 1e9:
+            return

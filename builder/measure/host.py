@@ -1,0 +1,114 @@
+"""What machine this is: what a measurement states beside its numbers, and what its action key holds."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from builder import __version__
+
+__all__ = ["fingerprint", "host", "instruction_set", "load_average"]
+
+_CPUS = Path("/sys/devices/system/cpu")
+
+# Best first: the class is the first whose flags are all in /proc/cpuinfo. These are the sets by which ONNX Runtime's
+# kernels differ (onnxruntime/core/mlas/lib/platform.cpp); numpy dispatches on a subset of them.
+_CLASSES = (
+    ("amx", {"amx_int8", "avx512_vnni"}),
+    ("avx512_vnni", {"avx512_vnni", "avx512bw", "avx512dq", "avx512vl"}),
+    ("avx512", {"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
+    ("avx2_vnni", {"avx_vnni", "avx2", "fma"}),
+    ("avx2", {"avx2", "fma"}),
+    ("avx", {"avx"}),
+    ("sse4", {"sse4_1"}),
+    ("sse2", {"sse2"}),
+    ("sve", {"sve", "i8mm"}),
+    ("neon_i8mm", {"asimd", "i8mm"}),
+    ("neon_dotprod", {"asimd", "asimddp"}),
+    ("neon", {"asimd"}),
+)
+
+
+def instruction_set() -> str:
+    """Return the processor's instruction-set class, such as `avx512_vnni`, `avx2`, `neon_dotprod`."""
+    flags = set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
+    return next((name for name, needed in _CLASSES if needed <= flags), platform.machine())
+
+
+def fingerprint() -> dict[str, str | int]:
+    """Return what the key of a measured action holds of this machine.
+
+    The kernel's release is left out: it is stated with each measurement, and an update of it need not repeat them all.
+    """
+    return {
+        "arch": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "instruction_set": instruction_set(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "processor": _processor(),
+        "python": platform.python_version(),
+    }
+
+
+def host() -> dict[str, Any]:
+    """Return the facts stated beside a measurement; they name neither the machine nor its user."""
+    facts: dict[str, Any] = dict(fingerprint())
+    python = facts.pop("python")
+    facts["logical_cores"] = os.cpu_count()
+    facts["physical_cores"] = _physical_cores()
+    facts["governor"] = _read(_CPUS / "cpu0/cpufreq/scaling_governor")
+    facts["virtual_machine"] = "hypervisor" in _cpuinfo().get("flags", "").split()
+    facts["kernel"] = platform.release()
+    facts["os"] = _os()
+    facts["versions"] = {"python": python, **_versions()}
+    return facts
+
+
+def load_average() -> list[float]:
+    """Return how many processes wanted to run over the last 1, 5 and 15 minutes, this measurement's among them."""
+    return [round(value, 2) for value in os.getloadavg()]
+
+
+@cache
+def _cpuinfo() -> dict[str, str]:
+    """Return the fields of the first processor that /proc/cpuinfo lists."""
+    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def _processor() -> str:
+    """Return the processor's name; Arm processors give none, so there the board's, or else the part number."""
+    info = _cpuinfo()
+    if name := info.get("model name"):
+        return name
+    if board := _read(Path("/proc/device-tree/model")):
+        return board
+    return f"implementer {info.get('CPU implementer', '?')} part {info.get('CPU part', '?')}"
+
+
+def _physical_cores() -> int | None:
+    siblings = {_read(path) for path in _CPUS.glob("cpu[0-9]*/topology/thread_siblings_list")}
+    return len(siblings) or None
+
+
+def _os() -> str | None:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):  # a system without /etc/os-release
+        return None
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"builder": __version__, "numpy": version("numpy"), "onnxruntime": version("onnxruntime")}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip("\n\0")
+    except OSError:  # a virtual machine shows no governor, a PC no device tree
+        return None

@@ -1,0 +1,167 @@
+"""The metrics that compare a candidate with its reference on labelled samples, by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import DataError, StepError, did_you_mean
+from builder.measure.paired import Interval, auc_difference, f1_difference, placements, proportion_difference
+from builder.specs import Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["METRICS", "THRESHOLD", "Comparison", "Metric", "chosen", "compare", "probabilities"]
+
+THRESHOLD = 0.5  # a binary model says yes from this probability on
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A metric of both models, between 0 and 1; `interval` is that of the drop, reference minus candidate."""
+
+    reference: float
+    candidate: float
+    interval: Interval
+    method: str
+
+    @property
+    def drop(self) -> float:
+        return self.reference - self.candidate
+
+
+# labels [n], outputs of the reference and of the candidate [n, ...], confidence
+Compare = Callable[["NDArray[Any]", "NDArray[Any]", "NDArray[Any]", float], Comparison]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: the task it is for, and how two models are compared by it."""
+
+    task: Task
+    compare: Compare
+
+
+def chosen(names: list[str], task: Task, labels: NDArray[Any], classes: int) -> list[str]:
+    """Return the metrics to take, the primary one first: those asked for, or the task's where they say something.
+
+    Raises StepError for a metric that is not there or is of another task.
+    """
+    ours = [name for name, metric in METRICS.items() if metric.task is task]
+    for name in names:
+        if name not in ours:
+            raise StepError(f"there is no metric '{name}' for the task {task.value}", hint=did_you_mean(name, ours))
+    says_nothing = {"top5"} if classes <= 5 else set()
+    if min((labels == 0).sum(), (labels == 1).sum()) < 2:
+        says_nothing.add("auc")
+    return names or [name for name in ours if name not in says_nothing]
+
+
+def compare(
+    name: str, labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float
+) -> Comparison:
+    """Compare two models by a metric.
+
+    Raises StepError where outputs are not what the task says, DataError where labels are not among its classes.
+    """
+    return METRICS[name].compare(labels, reference, candidate, confidence)
+
+
+def probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Return one probability for each sample, [n]. Raises StepError where outputs are none."""
+    flat = outputs.reshape(len(outputs), -1)
+    if flat.shape[1] != 1:
+        raise StepError(
+            f"the task is binary, but the model gives {flat.shape[1]} numbers for a sample",
+            hint="set model.task: classification",
+        )
+    low, high = float(flat.min()), float(flat.max())
+    if low < -0.01 or high > 1.01:  # int8 may step over the ends by a fraction of its scale
+        raise StepError(
+            f"the task is binary, but the model's output goes from {low:.3g} to {high:.3g}",
+            hint="it must be a probability: end the model with a Sigmoid",
+        )
+    return flat[:, 0]
+
+
+def _top(k: int) -> Compare:
+    """Return the comparison by how often the label is among the k highest scores (ties: the lower class wins)."""
+
+    def hits(labels: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+        import numpy as np
+
+        if scores.ndim != 2:
+            raise StepError(
+                f"the task is classification, but the model's output is of shape {['n', *scores.shape[1:]]}",
+                hint="it must be one score for each class; else set model.task: none",
+            )
+        _check_labels(labels, scores.shape[1])
+        column = labels.astype(np.int64)[:, None]
+        own = np.take_along_axis(scores, column, axis=1)
+        tied_before = (scores == own) & (np.arange(scores.shape[1]) < column)
+        found: NDArray[Any] = ((scores > own) | tied_before).sum(axis=1) < k
+        return found
+
+    return _by_hits(hits)
+
+
+def _accuracy(labels: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any]:
+    _check_labels(labels, 2)
+    right: NDArray[Any] = (probabilities(outputs) >= THRESHOLD) == labels.astype(bool)
+    return right
+
+
+def _by_hits(hits: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> Compare:
+    """Return the comparison of two shares of hits."""
+
+    def compared(
+        labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float
+    ) -> Comparison:
+        ours, theirs = hits(labels, reference), hits(labels, candidate)
+        interval = proportion_difference(ours, theirs, confidence)
+        return Comparison(float(ours.mean()), float(theirs.mean()), interval, "Newcombe 1998, method 10")
+
+    return compared
+
+
+def _f1(labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float) -> Comparison:
+    _check_labels(labels, 2)
+    ours, theirs = probabilities(reference) >= THRESHOLD, probabilities(candidate) >= THRESHOLD
+    interval = f1_difference(labels, ours, theirs, confidence)
+    return Comparison(_f1_of(labels, ours), _f1_of(labels, theirs), interval, "paired bootstrap, 2000 resamples")
+
+
+def _f1_of(labels: NDArray[Any], decisions: NDArray[Any]) -> float:
+    truth = labels.astype(bool)
+    errors, hits = int((truth ^ decisions).sum()), int((truth & decisions).sum())
+    return 2 * hits / (2 * hits + errors) if hits else 0.0
+
+
+def _auc(labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float) -> Comparison:
+    _check_labels(labels, 2)
+    positive = labels.astype(bool)
+    if min(positive.sum(), (~positive).sum()) < 2:
+        raise DataError("auc needs at least two samples of each label", hint="leave auc out of metrics")
+    ours, theirs = probabilities(reference), probabilities(candidate)
+    interval = auc_difference(labels, ours, theirs, confidence)
+    first, second = (float(placements(positive, scores)[0].mean()) for scores in (ours, theirs))
+    return Comparison(first, second, interval, "DeLong 1988")
+
+
+def _check_labels(labels: NDArray[Any], classes: int) -> None:
+    if labels.dtype.kind not in "iub" or labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"labels go from {labels.min()} to {labels.max()}, expected whole numbers from 0 to {classes - 1}",
+            hint="is this the model's data, and are the classes in the order of the model's outputs?",
+        )
+
+
+METRICS: dict[str, Metric] = {
+    "top1": Metric(Task.CLASSIFICATION, _top(1)),
+    "top5": Metric(Task.CLASSIFICATION, _top(5)),
+    "f1": Metric(Task.BINARY, _f1),
+    "auc": Metric(Task.BINARY, _auc),
+    "accuracy": Metric(Task.BINARY, _by_hits(_accuracy)),
+}

@@ -1,0 +1,122 @@
+"""A subject as its measurer sees it: a process that loads a model, answers over pipes, and sleeps in between."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from builder.errors import ModelError, StepError
+from builder.measure.subject import SCRIPT
+
+__all__ = ["Subject"]
+
+
+class Subject:
+    """A model in a process of its own, asleep unless asked; leaving the `with` block ends the process.
+
+    `spec` is what `builder.measure.subject` reads: threads, batch, seed, shapes, constants, states.
+    Raises ModelError where ONNX Runtime cannot run the model, StepError where the process dies.
+    """
+
+    script = SCRIPT
+
+    def __init__(self, name: str, model: Path, spec: Mapping[str, Any]) -> None:
+        self.name = name
+        self._spec = {"model": str(model), **spec}
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+        requests_in, requests_out = os.pipe()
+        replies_in, replies_out = os.pipe()
+        command = [sys.executable, "-s", "-P", str(self.script), str(os.getpid()), str(requests_in), str(replies_out)]
+        self._process = subprocess.Popen(
+            command,
+            env=_environment(spec["threads"]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            pass_fds=(requests_in, replies_out),
+        )
+        os.close(requests_in)
+        os.close(replies_out)
+        self._requests = os.fdopen(requests_out, "w", encoding="utf-8")
+        self._replies = os.fdopen(replies_in, encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._replies.close()
+        self._errors.close()
+        with suppress(BrokenPipeError):  # a request that the process died on is still in the buffer
+            self._requests.close()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def load(self, warmup_runs: int, warmup_seconds: float) -> dict[str, Any]:
+        """Load, warm up with so many runs or for so long; return load_ms, run_ns, warmup_runs, runtime_version."""
+        return self._ask("load", spec=self._spec, warmup_runs=warmup_runs, warmup_seconds=warmup_seconds)
+
+    def block(self, runs: int) -> list[int]:
+        """Return the latency of this many runs in ns, after a tenth as many that are not timed."""
+        reply = self._ask("block", runs=runs, untimed=-(-runs // 10))
+        return [int(sample) for sample in reply["ns"]]
+
+    def memory_mib(self) -> float:
+        """Return peak resident memory so far, less the same process without a model."""
+        return float(self._ask("memory")["memory_mib"])
+
+    def processor_ns(self) -> int:
+        """Return the processor time that all threads of the process have used (to the ns; /proc counts in 10 ms)."""
+        clock = ctypes.c_int()
+        if ctypes.CDLL(None).clock_getcpuclockid(self.pid, ctypes.byref(clock)):
+            raise self._died("asleep")
+        return time.clock_gettime_ns(clock.value)
+
+    def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            self._requests.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._requests.flush()
+            line = self._replies.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise self._died({"load": "loading the model", "block": "running the model"}.get(do, do))
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            kind = ModelError if reply["model"] else StepError
+            raise kind(f"benchmark: '{self.name}': {reply['error']}", reply["hint"])
+        return reply
+
+    def _died(self, doing: str) -> StepError:
+        code = self._process.wait()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._errors.seek(0)
+        last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+        hint = "it may have run out of memory" if code == -signal.SIGKILL else last
+        return StepError(f"benchmark: the process of '{self.name}' {how} while {doing}", hint)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    return {
+        "LC_ALL": "C.UTF-8",
+        "OMP_NUM_THREADS": str(threads),
+        "ORT_DISABLE_TELEMETRY": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
+    }

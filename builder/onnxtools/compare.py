@@ -1,0 +1,67 @@
+"""Do two models compute the same? Run both on the same made-up inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from builder.runtimes.onnxruntime import Session
+    from builder.specs import Model
+
+__all__ = ["largest_difference", "random_feeds"]
+
+
+def random_feeds(session: Session, model: Model, count: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield inputs that a model takes: floats in [0, 1) from a fixed seed, integers 0, and the model's constants.
+
+    Open axes are 1, or what the model's `shapes` say.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    for _ in range(count):
+        feed: dict[str, NDArray[Any]] = {}
+        for tensor in session.inputs:
+            shape = model.shapes.get(tensor.name) or [size or 1 for size in tensor.shape]
+            if tensor.name in model.constants:
+                feed[tensor.name] = np.full(shape, model.constants[tensor.name], tensor.dtype)
+            elif tensor.dtype.startswith("float"):
+                feed[tensor.name] = generator.random(shape).astype(tensor.dtype)
+            else:
+                feed[tensor.name] = np.zeros(shape, tensor.dtype)
+        yield feed
+
+
+def largest_difference(reference: Session, candidate: Session, model: Model, count: int) -> float:
+    """Return the largest difference between two models' outputs over `count` made-up inputs, relative to the reference.
+
+    0.01 means: one hundredth of the largest magnitude in that output. NaN equals NaN. Raises ModelError where a
+    model fails or the outputs differ in shape or type.
+    """
+    import numpy as np
+
+    worst = 0.0
+    for feed in random_feeds(reference, model, count):
+        expected = reference.run(feed)
+        for before, after, output in zip(expected, candidate.run(feed), reference.outputs, strict=True):
+            if (before.shape, before.dtype) != (after.shape, after.dtype):
+                was, now = (f"{value.dtype}{list(value.shape)}" for value in (before, after))
+                raise ModelError(f"output '{output.name}' was {was} and is {now}")
+            worst = max(worst, _relative(before.astype(np.float64), after.astype(np.float64)))
+    return worst
+
+
+def _relative(before: NDArray[Any], after: NDArray[Any]) -> float:
+    import numpy as np
+
+    if not before.size:
+        return 0.0
+    same = (before == after) | (np.isnan(before) & np.isnan(after))
+    difference = np.where(same, 0.0, np.abs(before - after))
+    scale = np.abs(before[np.isfinite(before)]).max(initial=0.0) or 1.0
+    return float(np.where(np.isnan(difference), np.inf, difference).max() / scale)

@@ -1,0 +1,190 @@
+"""What a build's numbers mean, each in one sentence. Where there is no number, the sentence says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from builder.report import format as words
+
+__all__ = [
+    "Names",
+    "accuracy",
+    "compared",
+    "fidelity",
+    "latency",
+    "memory",
+    "missing",
+    "ratio_of",
+    "size",
+    "verdict",
+    "worst",
+]
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+_WORST_FIRST = ("failed", "unmeasured", "deferred", "passed")
+
+
+class Names:
+    """How the page calls the two models and the two machines."""
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        model = manifest["recipe"].get("model")
+        self.candidate = str(manifest["name"])
+        self.reference = str(model.get("name", "the source model")) if isinstance(model, dict) else "the source model"
+        self.target = str(manifest["target"]["name"])
+        self.goal = "this host" if self.target == "host" else self.target
+        self.target_is_here = _is_here(manifest["target"], manifest["host"])
+        self._other_runtime = manifest["target"].get("runtime") != "onnxruntime"
+
+    def on_target(self, action: Mapping[str, Any]) -> bool:
+        """Say whether an action's numbers are the target's.
+
+        They are where the target is this machine, and for a benchmark of an engine that was taken on the target (the
+        one that was taken here is named `@host`).
+        """
+        remote = action["step"] == "benchmark" and not action["name"].endswith("@host") and self._other_runtime
+        return self.target_is_here or remote
+
+    def place(self, on_target: bool) -> str:
+        if not on_target:
+            return f"on this host, not on {self.target}"
+        return f"on {self.goal}"
+
+
+def _is_here(target: Mapping[str, Any], host: Mapping[str, Any]) -> bool:
+    """Say whether the target is the machine that built: it is said so, or it runs ONNX Runtime on this architecture."""
+    if "here" in target or target["name"] == "host":
+        return bool(target.get("here", True))
+    ours = ("any", host.get("arch"), host.get("machine"))
+    return target.get("runtime") == "onnxruntime" and target.get("arch", "any") in ours
+
+
+def worst(statuses: Iterable[str]) -> str | None:
+    """Return the worst of some gates' states; None where there is none."""
+    found = set(statuses)
+    return next((status for status in _WORST_FIRST if status in found), None)
+
+
+def compared(ratio: float, less: str, more: str) -> str:
+    """Say a ratio of two amounts: 0.25 is `4 x smaller`, 0.97 is `3 % smaller`; nothing where they are the same."""
+    if abs(ratio - 1) < 0.001:
+        return ""
+    factor, word = (1 / ratio, less) if ratio < 1 else (ratio, more)
+    if factor >= 1.2:
+        return f"{words.number(factor, 2 if factor < 10 else 3)} {TIMES} {word}"
+    return f"{words.number(100 * abs(ratio - 1), 2)} % {word}"
+
+
+def size(names: Names, reference: float | None, candidate: float | None) -> str:
+    if candidate is None:
+        return f"{names.candidate} has no size: no artifact was made"
+    if not reference:
+        return f"{names.candidate} takes {words.size(candidate)}"
+    said = compared(candidate / reference, "smaller", "larger")
+    return f"{names.candidate} is {said} than {names.reference}" if said else f"{names.candidate} keeps its size"
+
+
+def memory(names: Names, reference: float | None, candidate: float | None, place: str) -> str:
+    if candidate is None:
+        return "The memory of the candidate was not measured"
+    if not reference or candidate <= 0:
+        return f"{names.candidate} takes {words.mib(candidate)} of memory {place}"
+    said = compared(candidate / reference, "less", "more") or "neither less nor more"
+    return f"{names.candidate} takes {said} memory than {names.reference} {place}"
+
+
+def accuracy(names: Names, evaluation: Mapping[str, Any], limit: float | None, place: str) -> str:
+    primary = evaluation["primary"]
+    result = evaluation["metrics"].get(primary) if primary else None
+    if result is None or result["drop"] is None:
+        return f"Without labels only fidelity is known: {fidelity(evaluation['fidelity'])} {place}"
+    drop, bounds = result["drop"], result.get("interval")
+    sign = 1 if drop >= 0 else -1
+    ends = sorted(sign * end for end in bounds) if bounds else None
+    unit = f"points of {primary}" if words.in_percent(primary) else primary
+    sentence = (
+        f"{names.candidate} {'loses' if sign > 0 else 'gains'} {words.points(primary, sign * drop)} {unit}"
+        f"{words.interval([words.points(primary, end) for end in ends] if ends else None)} {place}"
+    )
+    return sentence if limit is None else f"{sentence}; the limit is {limit_of_drop(primary, limit)}"
+
+
+def fidelity(near: Mapping[str, Any]) -> str:
+    """Say how near the outputs are: by the first of agreement, signal to noise and largest difference that is known."""
+    if near.get("identical"):
+        return "the outputs are identical"
+    parts = []
+    if near.get("agreement") is not None:
+        parts.append(f"outputs agree on {words.metric('agreement', near['agreement'])} of the samples")
+    if near.get("snr_db") is not None:
+        parts.append(f"signal to noise is {words.number(near['snr_db'])} dB")
+    return ", ".join(parts) or f"outputs differ by up to {words.number(near.get('max_abs_difference'))}"
+
+
+def limit_of_drop(primary: str, limit: float) -> str:
+    return words.plain(round(100 * limit, 6)) if words.in_percent(primary) else words.plain(limit)
+
+
+def latency(names: Names, measurement: Mapping[str, Any], place: str) -> str:
+    ratio = ratio_of(measurement)
+    if ratio is None:
+        subjects = measurement["subjects"]
+        median = subjects[0]["latency_ms"]["p50"] if subjects else None
+        return f"{names.candidate} takes {words.ms(median)} at the median {place}"
+    bounds = ratio.get("interval")
+    if not ratio["ranked"] or ratio["value"] <= 0:
+        shown = words.interval([words.number(end) for end in bounds] if bounds else None)
+        pair = f"{names.candidate} and {names.reference}"
+        return f"{pair} cannot be ranked {place}: the interval of their ratio,{shown}, contains 1"
+    faster = ratio["value"] < 1
+    factor = 1 / ratio["value"] if faster else ratio["value"]
+    ends = sorted(1 / end if faster else end for end in bounds) if bounds else None
+    shown = words.interval([words.number(end) for end in ends] if ends else None)
+    how = "as fast as" if faster else "as slow as"
+    return f"{names.candidate} is {words.number(factor)} {TIMES} {how} {names.reference}{shown} {place}"
+
+
+def ratio_of(measurement: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the ratio of the candidate to the baseline."""
+    known = {(ratio["of"], ratio["to"]): ratio for ratio in measurement["ratios"]}
+    return known.get(("candidate", "baseline")) or next(iter(known.values()), None)
+
+
+def missing(manifest: Mapping[str, Any], step: str, what: str) -> str:
+    """Say why a step's result is not here: not in the recipe, or what became of it."""
+    actions = [action for action in manifest["actions"] if action["step"] == step]
+    if not actions:
+        return f"{what} was not measured: the recipe has no step {step}. Add it with +steps={step}."
+    action = next((a for a in actions if a["status"] in ("failed", "deferred", "skipped")), actions[0])
+    why = (action.get("error") or action["reason"]).rstrip(".")
+    reason = f": {why}" if why else ""
+    if action["status"] in ("built", "cached"):
+        return f"{what} is not shown: {action['name']} left no result."
+    return f"{what} was not measured: {action['name']} was {action['status']}{reason}."
+
+
+def verdict(manifest: Mapping[str, Any]) -> str:
+    """Say what became of a build."""
+    target = Names(manifest).goal
+    by_status: dict[str, list[str]] = {}
+    for action in manifest["actions"]:
+        by_status.setdefault(action["status"], []).append(action["name"])
+    broken = [gate["name"] for gate in manifest["gates"] if gate["status"] in ("failed", "unmeasured")]
+    if "failed" in by_status:
+        skipped = len(by_status.get("skipped", []))
+        rest = (
+            f"; {skipped} {'action was' if skipped == 1 else 'actions were'} skipped because of it" if skipped else ""
+        )
+        return f"Not built for {target}: {_and(by_status['failed'])} failed{rest}"
+    if broken:
+        return f"Built for {target}, but not good enough: {_and(broken)} {'is' if len(broken) == 1 else 'are'} broken"
+    if "deferred" in by_status:
+        waiting = by_status["deferred"]
+        return f"Built as far as this host can; {_and(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for {target}"
+    gates = f"all {len(manifest['gates'])} gates passed" if manifest["gates"] else "the recipe sets no gates"
+    return f"Built for {target}; {gates}" if len(manifest["gates"]) != 1 else f"Built for {target}; its gate passed"
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,108 @@
+"""report.html: one page that opens offline and shows report.json."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from builder.report import findings, graph, views
+from builder.report import format as words
+from builder.report.headline import system
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["render", "render_sweep"]
+
+_TONES = {
+    "built": "good",
+    "passed": "good",
+    "failed": "bad",
+    "unmeasured": "bad",
+    "deferred": "wait",
+    "cached": "quiet",
+    "skipped": "quiet",
+}
+
+
+def render(report: dict[str, Any]) -> str:
+    """Return the page of a report (see `report_document`): self-contained HTML, the same bytes for the same report."""
+    environment = _environment()
+    manifest = report["manifest"]
+    names = findings.Names(manifest)
+    script = _source(environment, "sort.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        report=report,
+        manifest=manifest,
+        names=names,
+        style=_source(environment, "style.css"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        figures=views.figures(report),
+        graph=graph.draw(manifest, names.reference, _data_name(manifest)),
+        sizes=views.sizes(report),
+        latencies=[views.latency(report, name) for name in _order(manifest, report["measurements"])],
+        accuracies=[views.accuracy(report, name) for name in _order(manifest, report["evaluations"])],
+        versions=_versions(manifest),
+    )
+
+
+def render_sweep(document: dict[str, Any]) -> str:
+    """Return the page of a sweep's report.json (see `write_sweep`)."""
+    environment = _environment()
+    return environment.get_template("sweep.html").render(sweep=document, style=_source(environment, "style.css"))
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("builder.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        after=str.removeprefix,
+        arrows=lambda text: text.replace("->", "\N{RIGHTWARDS ARROW}"),
+        bytes=words.size,
+        duration=words.duration,
+        flatten=lambda facts: list(words.flatten(facts)),
+        gate=words.gate_quantity,
+        metric=lambda value, name: words.metric(name, value),
+        mib=words.mib,
+        ms=words.ms,
+        number=words.number,
+        plain=words.plain,
+        points=lambda value, name: words.points(name, value),
+        system=system,
+        when=words.when,
+        tone=_TONES.__getitem__,
+    )
+    environment.globals.update(missing=findings.missing, near=findings.fidelity)
+    return environment
+
+
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _data_name(manifest: Mapping[str, Any]) -> str:
+    data = manifest["recipe"].get("data")
+    return str(data.get("name", "data")) if isinstance(data, dict) else "data"
+
+
+def _order(manifest: Mapping[str, Any], documents: Mapping[str, Any]) -> list[str]:
+    return [action["name"] for action in manifest["actions"] if action["name"] in documents]
+
+
+def _versions(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return every (package, version) that an action ran with."""
+    return sorted({pair for action in manifest["actions"] for pair in action["toolchain"].items()})

@@ -1,0 +1,139 @@
+"""Step `evaluate`: what a model lost against its reference, on labelled samples and in its outputs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from builder.data.dataset import check_no_overlap, class_names
+from builder.data.feeds import Predictions, predict
+from builder.errors import DataError, StepError
+from builder.measure.fidelity import Fidelity, fidelity
+from builder.measure.metrics import Comparison, chosen, compare
+from builder.outcomes import Reproducible
+from builder.runtimes.onnxruntime import Session
+from builder.specs import Data, Task
+from builder.step import Job, Kind, Result, step
+
+__all__ = ["Options", "evaluate"]
+
+
+@dataclass
+class Options:
+    split: str = "test"  # the part of the data to evaluate on
+    samples: int | None = None  # only the first so many; empty: all
+    batch: int = 64  # samples run together, where the model lets them
+    threads: int = 1  # of the runtime
+    metrics: list[str] = field(default_factory=list)  # top1, top5, f1, auc, accuracy; empty: those of the task
+    confidence: float = 0.95  # of the interval of the drop
+
+
+def _splits(options: Options) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(("calibration", options.split)))
+
+
+@step(
+    options=Options,
+    rank=60,
+    inputs={"model": Kind.ONNX, "reference": Kind.ONNX},
+    outputs={"evaluation": Kind.EVALUATION},
+    reproducible=Reproducible.PER_CPU,
+    packages=("onnxruntime", "numpy", "pillow"),
+    model_facts=("task", "constants", "state"),
+    splits=_splits,
+)
+def evaluate(options: Options, job: Job) -> Result:
+    """Measure the task's metric and the fidelity of a model against its reference, on the same samples."""
+    data = _checked(options, job)
+    overlap = _overlap(options, data)
+    reference = _predict("reference", options, job, data, 0)
+    candidate = _predict("model", options, job, data, len(reference.outputs))
+    near = fidelity(reference.outputs, candidate.outputs, job.model.task)
+    metrics = _metrics(options, job, data, reference, candidate)
+    document = {
+        "schema": 1,
+        "task": job.model.task.value,
+        "split": options.split,
+        "samples": len(reference.outputs),
+        "labelled": reference.labels is not None,
+        "primary": next(iter(metrics), None),
+        "metrics": {name: _entry(metric, options.confidence) for name, metric in metrics.items()},
+        "fidelity": asdict(near),
+        "overlap": overlap,
+    }
+    text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    (job.folder("evaluation") / "evaluation.json").write_text(text, encoding="utf-8")
+    return Result(facts=_facts(metrics, near, len(reference.outputs)))
+
+
+def _checked(options: Options, job: Job) -> Data:
+    if job.data is None:
+        raise StepError("evaluate needs data", hint="choose one: data=NAME")
+    if not 0 < options.confidence < 1:
+        raise StepError(f"confidence lies between 0 and 1, got {options.confidence}", hint="0.95 is usual")
+    for name in ("samples", "batch", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise StepError(f"{name} is at least 1, got {value}")
+    return job.data
+
+
+def _overlap(options: Options, data: Data) -> dict[str, Any] | None:
+    """Check that no calibration sample is evaluated on; None where there is nothing to compare."""
+    if options.split == "calibration" or "calibration" not in data.splits:
+        return None
+    return {"checked": list(check_no_overlap(data, "calibration", options.split)), "shared": 0}
+
+
+def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> Predictions:
+    session = Session(job.inputs[port] / "model.onnx", threads=options.threads)
+    what = "reference" if port == "reference" else "candidate"
+
+    def progress(count: int, total: int) -> None:
+        job.progress(done + count, 2 * (done or total), what)
+
+    return predict(
+        session, job.model, data, options.split, batch=options.batch, limit=options.samples, progress=progress
+    )
+
+
+def _metrics(
+    options: Options, job: Job, data: Data, reference: Predictions, candidate: Predictions
+) -> dict[str, Comparison]:
+    labels, outputs, task = reference.labels, reference.outputs, job.model.task
+    if labels is None or task is Task.NONE:
+        if options.metrics:
+            why = "the data has no labels" if labels is None else "the model's task is none"
+            raise StepError(f"{options.metrics[0]} cannot be measured: {why}")
+        return {}
+    names = class_names(data, options.split)
+    if task is Task.CLASSIFICATION and names and outputs.ndim == 2 and len(names) != outputs.shape[1]:
+        raise DataError(
+            f"data '{data.name}' has {len(names)} classes, the model scores {outputs.shape[1]}",
+            hint="list all of the model's classes under data.classes, in the order of its outputs",
+        )
+    wanted = chosen(options.metrics, task, labels, outputs.shape[-1])
+    return {name: compare(name, labels, outputs, candidate.outputs, options.confidence) for name in wanted}
+
+
+def _entry(metric: Comparison, confidence: float) -> dict[str, Any]:
+    return {
+        "reference": metric.reference,
+        "candidate": metric.candidate,
+        "drop": metric.drop,
+        "interval": list(metric.interval),
+        "confidence": confidence,
+        "method": metric.method,
+    }
+
+
+def _facts(metrics: dict[str, Comparison], near: Fidelity, samples: int) -> dict[str, str]:
+    facts = {
+        name: f"{metric.reference:.4f} -> {metric.candidate:.4f} ({-100 * metric.drop + 0.0:+.2f} points)"
+        for name, metric in metrics.items()
+    }
+    words = ["identical outputs" if near.identical else "" if near.snr_db is None else f"{near.snr_db:.1f} dB"]
+    if near.agreement is not None and not near.identical:
+        words.append(f"{100 * near.agreement:.2f} % agree")
+    return {**facts, "fidelity": ", ".join(filter(None, words)), "samples": f"{samples:,}"}

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from projects import Project, write_small
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[[str], Project]:
+    return lambda name: Project(tmp_path / name)
+
+
+@pytest.fixture
+def small(project: Project) -> Project:
+    """A project with a small model, its data, and a recipe `small` that simplifies, quantizes and evaluates it."""
+    write_small(project)
+    return project
