@@ -106,7 +106,7 @@ def _show(builds: Sequence[Build], output: object) -> None:
 
     if output is Output.TEXT:
         for finished in builds:
-            show_build(finished)
+            show_build(finished.manifest, finished.folder, idle=finished.idle)
     elif output is Output.JSON:
         manifests = [finished.manifest for finished in builds]
         print(json.dumps(manifests[0] if len(manifests) == 1 else manifests, indent=2, ensure_ascii=False))
@@ -120,7 +120,7 @@ def _severity(code: ExitCode) -> int:
 
 
 def _plan(arguments: list[str]) -> int:
-    from builder.plan.show import show_plans
+    from builder.report.plan_table import show_plans
 
     recipes, _ = _recipes(arguments)
     return show_plans(recipes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import Self
 
 __all__ = ["ExitCode", "GateStatus", "Reproducible", "Status"]
 
@@ -21,7 +22,7 @@ class _Outcome(Enum):
     symbol: str
     style: str
 
-    def __new__(cls, word: str, symbol: str, style: str) -> _Outcome:
+    def __new__(cls, word: str, symbol: str, style: str) -> Self:
         member = object.__new__(cls)
         member._value_ = word
         member.symbol = symbol

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from builder.errors import RecipeError, did_you_mean
 from builder.step import Step
 
-__all__ = ["find_step", "step_modules"]
+__all__ = ["find_step", "is_step", "step_names"]
 
 _FOLDER = Path(__file__).parent / "steps"
 
 
-@cache
-def step_modules() -> dict[str, str]:
-    """Return step name -> module, ours first; nothing is imported."""
-    ours = {f.stem: f"builder.steps.{f.stem}" for f in sorted(_FOLDER.glob("[a-z]*.py"))}
-    installed = {point.name: point.module for point in entry_points(group="builder.steps")}
-    return {**installed, **ours}
+def is_step(name: str) -> bool:
+    """Return whether somebody registered a step of this name; nothing is imported."""
+    return _module(name) is not None
+
+
+def step_names() -> list[str]:
+    """Return every step there is."""
+    return sorted({*_installed(), *(file.stem for file in _FOLDER.glob("[a-z]*.py"))})
 
 
 @cache
 def find_step(name: str) -> Step:
     """Import the module of a step and return it. Raises RecipeError for a name that nobody registered."""
-    modules = step_modules()
-    if name not in modules:
-        raise RecipeError(f"there is no step '{name}'", did_you_mean(name, modules))
-    module = importlib.import_module(modules[name])
+    found = _module(name)
+    if found is None:
+        raise RecipeError(f"there is no step '{name}'", did_you_mean(name, step_names()))
+    module = importlib.import_module(found)
     return next(value for value in vars(module).values() if isinstance(value, Step) and value.name == name)
+
+
+@cache
+def _module(name: str) -> str | None:
+    """Return the module of a step: ours first, so that the common case never looks at what is installed."""
+    if name.isidentifier() and not name.startswith("_") and (_FOLDER / f"{name}.py").is_file():
+        return f"builder.steps.{name}"
+    return _installed().get(name)
+
+
+@cache
+def _installed() -> dict[str, str]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point.module for point in entry_points(group="builder.steps")}

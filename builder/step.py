@@ -100,7 +100,8 @@ class Step:
     packages: tuple[str, ...] = ()  # distributions whose versions (and their requirements') are in the key
     model_facts: tuple[str, ...] = ()  # fields of Model that it reads; the others keep their defaults
     target_facts: tuple[str, ...] = ()  # fields of Target that it reads
-    splits: Callable[[Any], tuple[str, ...]] = _no_splits  # parts of the data that it reads, given its options
+    # Parts of the data that it reads, given its options; 'name?' is read where the data has it.
+    splits: Callable[[Any], tuple[str, ...]] = _no_splits
     need: Need = Need.ANYWHERE
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
     summary: str = ""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Hashable
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar
 
 from builder.errors import RecipeError, did_you_mean
@@ -22,7 +20,7 @@ T = TypeVar("T")
 
 
 def from_plain(cls: type[T], value: object, where: str) -> T:
-    """Build a `cls` from dicts, lists and scalars; raise RecipeError naming the key, what was expected, what was got."""
+    """Build a `cls` from dicts, lists and scalars. Raises RecipeError with the key, what was expected and what came."""
     return typing.cast("T", _convert(cls, value, where))
 
 
@@ -39,7 +37,7 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def _convert(hint: Any, value: object, where: str) -> object:
+def _convert(hint: Any, value: object, where: str) -> object:  # noqa: PLR0911  a table of kinds
     origin = typing.get_origin(hint)
     if hint is Any:
         return value
@@ -83,8 +81,7 @@ def _dict(hint: Any, value: object, where: str) -> dict[str, object]:
     return {str(key): _convert(item, element, f"{where}.{key}") for key, element in value.items()}
 
 
-@cache
-def _hints(cls: Hashable) -> dict[str, Any]:
+def _hints(cls: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
@@ -131,6 +128,8 @@ def _scalar(hint: Any, value: object, where: str) -> object:
         return value
     if hint is type(None) and value is None:
         return None
+    if hint is str and isinstance(value, int | float):
+        raise RecipeError(f"{where}: expected text, got the number {value!r}", f"put it in quotes: '{value}'")
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     raise _wrong(where, names.get(hint, str(hint)), value)
 

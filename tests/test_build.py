@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -243,7 +242,7 @@ def test_the_store_can_be_put_elsewhere_and_shared(make_project: Callable[[str],
 def test_a_damaged_object_is_rebuilt_and_the_output_is_right(small: Project) -> None:
     before = manifest(small)
     target = small.store / "cas" / before["artifacts"][1]["sha256"][:2] / before["artifacts"][1]["sha256"]
-    os.chmod(target, 0o644)
+    target.chmod(0o644)
     target.write_bytes(b"rot" + target.read_bytes()[3:])
     again = small.run("recipe=small")
 

@@ -177,7 +177,10 @@ def test_a_killed_builder_takes_its_workers_along_and_the_next_build_is_right(sm
 
 def test_two_builds_at_once_run_every_key_once(small: Project) -> None:
     counter = small.folder / "runs"
-    add(small, f"fd = os.open({str(counter)!r}, os.O_APPEND | os.O_CREAT | os.O_WRONLY); os.write(fd, b'x'); time.sleep(1)")
+    add(
+        small,
+        f"fd = os.open({str(counter)!r}, os.O_APPEND | os.O_CREAT | os.O_WRONLY); os.write(fd, b'x'); time.sleep(1)",
+    )
     builders = [small.start("recipe=small", "steps=[faulty]") for _ in range(3)]
     codes = [builder.communicate(timeout=120) and builder.returncode for builder in builders]
 

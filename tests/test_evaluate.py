@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,7 @@ def test_data_with_other_classes_than_the_model_is_refused(
 @pytest.mark.parametrize(
     ("options", "phrase"),
     [
-        ({"metrics": ["top3"]}, "no metric 'top3' for the task classification"),
         ({"metrics": ["f1"]}, "no metric 'f1' for the task classification"),
-        ({"confidence": 1.0}, "confidence lies between 0 and 1"),
-        ({"batch": 0}, "batch is at least 1"),
         ({"split": "tset"}, "no split 'tset'"),
     ],
 )
@@ -145,6 +143,19 @@ def test_options_that_make_no_sense_are_refused(
     assert phrase in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("options", "phrase"),
+    [
+        ({"metrics": ["top3"]}, "there is no metric 'top3'; did you mean 'top5'?"),
+        ({"confidence": 1.0}, "confidence lies between 0 and 1"),
+        ({"batch": 0}, "batch is at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_runs(options: dict[str, Any], phrase: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(phrase)):
+        Options(**options)
+
+
 def test_without_data_the_message_says_how_to_choose_some(tmp_path: Path, ports: dict[str, Path]) -> None:
     with pytest.raises(StepError) as caught:
         run(tmp_path, ports, IMAGES, None)
@@ -153,7 +164,7 @@ def test_without_data_the_message_says_how_to_choose_some(tmp_path: Path, ports:
 
 
 def test_it_declares_the_splits_that_it_reads() -> None:
-    assert evaluate.splits(Options()) == ("calibration", "test")
+    assert evaluate.splits(Options()) == ("calibration?", "test")
     assert evaluate.splits(Options(split="calibration")) == ("calibration",)
 
 

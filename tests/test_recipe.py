@@ -181,11 +181,17 @@ def test_a_mistake_is_one_error_that_names_the_right_spelling(
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("steps:\n  quantize:\n    calibration:\n      smaples: 3\n", "recipes/wrong.yaml:5: steps.quantize.calibration"),
+        (
+            "steps:\n  quantize:\n    calibration:\n      smaples: 3\n",
+            "recipes/wrong.yaml:5: steps.quantize.calibration",
+        ),
         ("steps:\n  quantise: {per_channel: true}\n", "recipes/wrong.yaml:3: steps: there is no key 'quantise'"),
         ("sumary: x\n", "recipes/wrong.yaml:2: there is no key 'sumary'"),
         ("gates: {max_size: 1}\n", "recipes/wrong.yaml:2: gates: there is no key 'max_size'"),
-        ("steps: {quantize: {per_channel: 3}}\n", "recipes/wrong.yaml:2: steps.quantize.per_channel: expected true or false"),
+        (
+            "steps: {quantize: {per_channel: 3}}\n",
+            "recipes/wrong.yaml:2: steps.quantize.per_channel: expected true or false",
+        ),
         ("steps: [\n", "recipes/wrong.yaml: not YAML"),
     ],
 )

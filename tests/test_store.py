@@ -76,9 +76,7 @@ def test_objects_are_read_only(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["flip", "truncate", "delete", "swap"])
-def test_a_damaged_object_is_never_a_hit(
-    store: Store, tmp_path: Path, warnings_seen: list[str], fault: str
-) -> None:
+def test_a_damaged_object_is_never_a_hit(store: Store, tmp_path: Path, warnings_seen: list[str], fault: str) -> None:
     commit(store, folder(tmp_path / "made", a=b"x" * 1000, b=b"y" * 1000))
     first, second, *_ = sorted(objects(store), key=lambda path: path.stat().st_size, reverse=True)
     damage(fault, first, second)
@@ -167,7 +165,7 @@ def test_links_in_an_output_are_refused(store: Store, tmp_path: Path) -> None:
 
 def test_a_lock_is_held_by_one_and_freed_by_death(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    script = f"import sys,time; sys.path.insert(0, {os.getcwd()!r})\n"
+    script = f"import sys,time; sys.path.insert(0, {str(Path.cwd())!r})\n"
     script += "from pathlib import Path\nfrom builder.store.locks import Lock\n"
     script += f"lock = Lock(Path({str(path)!r})); print(lock.acquire(), flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

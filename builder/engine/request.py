@@ -73,7 +73,7 @@ def _data(action: Action, inputs: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _local(action: Action, offline: bool) -> dict[str, Any]:
-    """Return where the model file is, and what the package client of this machine needs to work as it does for its user."""
+    """Return where the model file is, and what makes the package client work as it does for the user."""
     names = [name for name in os.environ if name.startswith("PIP_") or name in _FETCHING]
     path = action.model.path
     return {

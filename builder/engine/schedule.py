@@ -152,6 +152,7 @@ class Engine:
         """Hand the node to a worker, if there is a free one and nobody else holds its key."""
         if node.decision is None or not self._has_room(node):
             return False
+        assert self._folder.is_dir()  # a store that cannot be written ends the build here, in its own words
         lock = self._store.lock(node.decision.key)
         if not lock.acquire():
             return False
@@ -264,7 +265,7 @@ class Engine:
         if answer["keep"]:
             self._store.commit(record, self._folder, replace=node.action.step.need is Need.HOST)
         status = Status.DEFERRED if record.deferred else Status.BUILT
-        reason = record.deferred or node.decision.reason
+        reason = self._planner.missing_device(node.action) if record.deferred else node.decision.reason
         decision = node.decision
         not_kept = "" if answer["keep"] else Reason.NOT_KEPT.value
         self._close(node)

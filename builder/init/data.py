@@ -1,13 +1,13 @@
-"""How samples lie in a folder or file, told from what is there."""
+"""What there is in a folder or file of samples: how many, of which sizes, with which labels."""
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from builder.data.dataset import expected_count, split_files
 from builder.data.files import visible
@@ -15,43 +15,31 @@ from builder.data.images import EXTENSIONS
 from builder.data.readers import READERS
 from builder.data.sample import Sample
 from builder.errors import DataError, did_you_mean
-from builder.specs import Data, Reader, Split
+from builder.init.place import KINDS, Place, find_place
+from builder.specs import Reader
 
-__all__ = ["ALL", "Found", "find_data"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-ALL = "all"  # the one part of data that is not divided yet
+__all__ = ["LOOK", "Found", "find_data"]
+
 LOOK = 64  # samples that are decoded, and tried
 _SIZES = 2000  # images whose size is looked at
-_CALIBRATION = ("calibration", "calib", "training", "train")
-_TEST = ("testing", "test", "t10k", "validation", "valid", "val")
 
 
-@dataclass(frozen=True)
-class Found:
-    """Data as it lies on disk, with nothing decided: `parts` holds `all`, or `calibration` and `test`."""
+@dataclass(frozen=True, kw_only=True)
+class Found(Place):
+    """Data as it is, with nothing decided."""
 
-    reader: Reader
-    root: Path
-    parts: dict[str, Split]
-    name: str
-    classes: list[str] = field(default_factory=list)  # folders, or words in a table; sorted
-    files: list[Path] = field(default_factory=list)
-    count: int = 0  # of samples, in all parts
-    samples: list[Sample] = field(default_factory=list)  # the first ones, decoded
-    sizes: dict[tuple[int, int], int] = field(default_factory=dict)  # (height, width) of images -> how many
+    files: list[Path]
+    count: int  # of samples, in all parts
+    first: Sample  # decoded
+    labels: list[int | float | None]  # of the first ones
+    sizes: dict[tuple[int, int], int]  # (height, width) of images -> how many, the commonest first
 
     @property
-    def parted(self) -> bool:
-        return ALL not in self.parts
-
-    @property
-    def tried(self) -> str:
-        """The part whose samples are looked at and tried."""
-        return "test" if self.parted else ALL
-
-    def declared(self) -> Data:
-        """Return the dataset with no preprocessing."""
-        return Data(self.name, self.reader, str(self.root.absolute()), splits=self.parts, classes=self.classes)
+    def images(self) -> bool:
+        return self.reader in {Reader.IMAGE_FOLDER, Reader.CSV}
 
 
 def find_data(path: Path, name: str) -> Found:
@@ -60,156 +48,49 @@ def find_data(path: Path, name: str) -> Found:
         near = [each.name for each in visible(path.parent)] if path.parent.is_dir() else []
         raise DataError(f"--data: there is no {path}", did_you_mean(path.name, near) if near else "")
     try:
-        found = _folder(path, name) if path.is_dir() else _file(path, name)
-        data = found.declared()
-        files = sorted({file for each in split_files(data, found.parts).values() for file in each})
-        count = sum(expected_count(data, part) for part in found.parts)
-        samples = list(islice(READERS[found.reader].samples(data, found.parts[found.tried]), LOOK))
+        found = _look(find_place(path, name))
     except OSError as error:
         raise DataError(f"--data: cannot read {error.filename or path}: {error.strerror}") from error
-    if not samples:
-        raise DataError(f"--data: there is no sample in {path}", _KINDS)
-    sizes = _image_sizes(files) if found.reader in {Reader.IMAGE_FOLDER, Reader.CSV} else _array_sizes(samples)
-    return Found(found.reader, found.root, found.parts, name, found.classes, files, count, samples, sizes)
+    if found is None:
+        raise DataError(f"--data: there is no sample in {path}", f"put some there: {KINDS}")
+    return found
 
 
-_KINDS = f"images ({' '.join(sorted(EXTENSIONS))}), .npz, .npy, .csv with the columns path,label, or IDX files"
-
-
-def _folder(folder: Path, name: str) -> Found:
-    entries = visible(folder)
-    if not entries:
-        raise DataError(f"--data: {folder} is empty", f"put samples into it: {_KINDS}")
-    folders = [entry for entry in entries if entry.is_dir()]
-    files = [entry for entry in entries if not entry.is_dir()]
-    arrays = [file for file in files if file.suffix in {".npz", ".npy"}]
-    idx = [file for file in files if "idx" in file.name and "labels" not in file.name]
-    tables = [file for file in files if file.suffix.lower() == ".csv"]
-    _refuse_sound(files)
-    if idx:
-        return Found(Reader.IDX, folder, _idx_parts(idx), name)
-    if arrays and not folders:
-        return Found(Reader.NPZ, folder, _file_parts(arrays), name)
-    if len(tables) == 1 and not [file for file in files if file.suffix.lower() not in {*EXTENSIONS, ".csv"}]:
-        return _file(tables[0], name)
-    if len(folders) == 1 and not files:
-        return _folder(folders[0], name)
-    parts = _folder_parts(folders) if not files else {}
-    below = [folder / part.path for part in parts.values()] or [folder]
-    classes = sorted({entry.name for each in below for entry in visible(each) if entry.is_dir()})
-    return Found(Reader.IMAGE_FOLDER, folder, parts or {ALL: Split()}, name, _by_number(classes))
-
-
-def _file(file: Path, name: str) -> Found:
-    _refuse_sound([file])
-    if "idx" in file.name:
-        return Found(Reader.IDX, file.parent, {ALL: _idx_split(file)}, name)
-    if file.suffix in {".npz", ".npy"}:
-        return Found(Reader.NPZ, file.parent, {ALL: Split(file.name)}, name)
-    if file.suffix.lower() == ".csv":
-        return Found(Reader.CSV, file.parent, {ALL: Split(file.name)}, name, _words(file))
-    if file.suffix.lower() in EXTENSIONS:
-        raise DataError(f"--data: {file} is one image", f"give the folder: --data {file.parent}")
-    raise DataError(f"--data: nothing says how {file} is to be read", f"what can be read: {_KINDS}")
-
-
-def _refuse_sound(files: Sequence[Path]) -> None:
-    if any(file.suffix.lower() == ".wav" for file in files):
-        raise DataError(
-            f"--data: {files[0].parent} holds recordings, and no file tells how a model wants them cut into frames",
-            "write conf/data/NAME.yaml by hand with reader: wav_segments, frame and sample_rate_hz",
-        )
-
-
-def _folder_parts(folders: Sequence[Path]) -> dict[str, Split]:
-    """Recognise train/ and test/; of test/ and val/ the one that has classes."""
-    labelled_first = sorted(folders, key=lambda folder: not any(entry.is_dir() for entry in visible(folder)))
-    return _two_parts({path.name: Split(path.name) for path in labelled_first}, exact=True)
-
-
-def _file_parts(files: Sequence[Path]) -> dict[str, Split]:
-    if len(files) == 1:
-        return {ALL: Split(files[0].name)}
-    parts = _two_parts({path.stem: Split(path.name) for path in files}, exact=False)
-    if not parts:
-        names = ", ".join(path.name for path in files[:4])
-        raise DataError(f"--data: which is the data: {names}?", f"name it: --data {files[0]}")
-    return parts
-
-
-def _idx_parts(files: Sequence[Path]) -> dict[str, Split]:
-    splits = {path.name: _idx_split(path) for path in files}
-    if len(splits) == 1:
-        return {ALL: next(iter(splits.values()))}
-    parts = _two_parts(splits, exact=False)
-    if not parts:
-        raise DataError(f"--data: which is the data: {', '.join(splits)}?", f"name it: --data {files[0]}")
-    return parts
-
-
-def _idx_split(path: Path) -> Split:
-    labels = path.name.replace("images", "labels").replace("idx3", "idx1")
-    beside = labels != path.name and (path.parent / labels).is_file()
-    return Split(path.name, labels if beside else "")
-
-
-def _two_parts(splits: dict[str, Split], *, exact: bool) -> dict[str, Split]:
-    """Return the parts for calibration and test by their names, or nothing where they are not these two."""
-
-    def one(words: Sequence[str]) -> Split | None:
-        for name, split in splits.items():
-            low = name.lower()
-            if low in words or (not exact and any(word in low for word in words)):
-                return split
+def _look(place: Place) -> Found | None:
+    data = place.declared()
+    files = sorted({file for each in split_files(data, place.parts).values() for file in each})
+    labels: list[int | float | None] = []
+    shapes: Counter[tuple[int, int]] = Counter()
+    first = None
+    for sample in islice(READERS[place.reader].samples(data, place.parts[place.tried]), LOOK):
+        first = first or sample
+        labels.append(sample.label)
+        shapes.update(_size(sample.value))
+    if first is None:
         return None
-
-    calibration, test = one(_CALIBRATION), one(_TEST)
-    if calibration is None or test is None or calibration is test:
-        return {}
-    return {"calibration": calibration, "test": test}
-
-
-def _by_number(names: list[str]) -> list[str]:
-    """Return class folders in the order of their numbers, where they are numbers."""
-    return sorted(names, key=int) if names and all(name.isdecimal() for name in names) else names
-
-
-def _words(table: Path) -> list[str]:
-    """Return the labels of a table where they are words; the reader wants to know them beforehand."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            labels = {(row.get("label") or "").strip() for row in csv.DictReader(stream)} - {""}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"--data: {table} cannot be read as CSV: {error}") from error
-    return [] if all(_is_number(label) for label in labels) else sorted(labels)
+    sizes = Counter(_image_sizes(files)) if place.reader in {Reader.IMAGE_FOLDER, Reader.CSV} else shapes
+    return Found(
+        **vars(place),
+        files=files,
+        count=sum(expected_count(data, part) for part in place.parts),
+        first=first,
+        labels=labels,
+        sizes=dict(sizes.most_common()),
+    )
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _size(value: NDArray[Any] | dict[str, NDArray[Any]]) -> list[tuple[int, int]]:
+    return [(value.shape[0], value.shape[1])] if not isinstance(value, dict) and value.ndim in {2, 3} else []
 
 
-def _image_sizes(files: Sequence[Path]) -> dict[tuple[int, int], int]:
-    """Count the sizes of images, from their headers alone."""
+def _image_sizes(files: Sequence[Path]) -> Iterator[tuple[int, int]]:
+    """Yield the sizes of images, of 2,000 at most, from their headers alone."""
     from PIL import Image
 
-    def sizes() -> Iterator[tuple[int, int]]:
-        images = [file for file in files if file.suffix.lower() in EXTENSIONS]
-        for file in images[:: max(1, len(images) // _SIZES)]:
-            try:
-                with Image.open(file) as image:
-                    yield image.height, image.width
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                raise DataError(
-                    f"{file} cannot be read as an image: {error}", "the file is damaged or no image"
-                ) from error
-
-    return dict(Counter(sizes()).most_common())
-
-
-def _array_sizes(samples: Sequence[Sample]) -> dict[tuple[int, int], int]:
-    shapes = (sample.value.shape for sample in samples if not isinstance(sample.value, dict))
-    return dict(Counter((shape[0], shape[1]) for shape in shapes if len(shape) in {2, 3}).most_common())
+    images = [file for file in files if file.suffix.lower() in EXTENSIONS]
+    for file in images[:: max(1, len(images) // _SIZES)]:
+        try:
+            with Image.open(file) as image:
+                yield image.height, image.width
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"{file} cannot be read as an image: {error}", "the file is damaged or no image") from error

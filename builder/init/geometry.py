@@ -9,7 +9,7 @@ from builder.data.sample import Sample
 from builder.errors import ModelError
 from builder.init.data import Found
 from builder.runtimes.onnxruntime import Tensor
-from builder.specs import Layout, Preprocess, Reader
+from builder.specs import Layout, Preprocess
 
 __all__ = ["geometries", "words"]
 
@@ -23,16 +23,14 @@ def geometries(tensor: Tensor, found: Found) -> list[Preprocess]:
 
     Raises ModelError where the samples are images and the input takes none.
     """
-    value = found.samples[0].value
-    if isinstance(value, dict):
-        return [Preprocess(dtype=str(value[tensor.name].dtype) if tensor.name in value else tensor.dtype)]
-    stored_as_images = found.reader in {Reader.IMAGE_FOLDER, Reader.CSV}
-    if not stored_as_images and (_fits(value.shape, tensor.shape[1:]) or _fits(value.shape, tensor.shape)):
+    value = found.first.value
+    assert not isinstance(value, dict)
+    if not found.images and (_fits(value.shape, tensor.shape[1:]) or _fits(value.shape, tensor.shape)):
         return [Preprocess(dtype=tensor.dtype)]
     if value.ndim not in {2, 3} or len(tensor.shape) not in {3, 4}:
-        return [Preprocess(dtype=tensor.dtype)] if not stored_as_images else _refuse(tensor)
-    axes = tensor.shape[1:] if len(tensor.shape) == 4 else tensor.shape
-    layouts = list(_layouts(axes, found.samples[0])) or _refuse(tensor)
+        return [Preprocess(dtype=tensor.dtype)] if not found.images else _refuse(tensor)
+    axes = tensor.shape[1:] if len(tensor.shape) == 4 else (tensor.shape[0] or 1, *tensor.shape[1:])
+    layouts = list(_layouts(axes, found.first)) or _refuse(tensor)
     return [
         replace(layout, resize=resize, crop=crop, dtype=tensor.dtype)
         for layout in layouts
@@ -53,9 +51,7 @@ def _refuse(tensor: Tensor) -> list[Preprocess]:
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(
-        want in {None, have} for have, want in zip(shape, expected, strict=True)
-    )
+    return len(shape) == len(expected) and all(want in {None, have} for have, want in zip(shape, expected, strict=True))
 
 
 def _layouts(axes: tuple[int | None, ...], sample: Sample) -> Iterator[Preprocess]:

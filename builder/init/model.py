@@ -46,7 +46,9 @@ class Inspected:
 def inspect_model(path: Path) -> Inspected:
     """Load a model. Raises ModelError where the file is no float ONNX model or ONNX Runtime rejects it."""
     loaded = _load(path)
-    quantized = [node for node in loaded.graph.node if node.op_type.endswith("QuantizeLinear") or "QLinear" in node.op_type]
+    quantized = [
+        node for node in loaded.graph.node if node.op_type.endswith("QuantizeLinear") or "QLinear" in node.op_type
+    ]
     if quantized:
         raise ModelError(
             f"{path} is quantized already: {len(quantized)} of its nodes are, such as {quantized[0].op_type}",

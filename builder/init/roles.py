@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from builder.errors import ModelError
@@ -13,6 +14,8 @@ from builder.runtimes.onnxruntime import Tensor
 
 __all__ = ["Roles", "assign"]
 
+_TIME = re.compile(r"^(in|out|past|present|prev|next)[_.]|[_.]?(in|out|input|output|new|next|n|\d+)$")  # h0 and hn
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -20,18 +23,16 @@ class Roles:
 
     tensor: Tensor | None
     input: str = ""  # what data.input says: empty where there is nothing to choose
-    dtype: str = "float32"
     state: dict[str, str] = field(default_factory=dict)
     unfilled: tuple[Tensor, ...] = ()
 
 
 def assign(model: Inspected, found: Found) -> Roles:
     """Tell the roles of a model's inputs. Raises ModelError where none of them can take the samples."""
-    value = found.samples[0].value
+    value = found.first.value
     if isinstance(value, dict):
         _check_names(model, value)
-        dtypes = {str(array.dtype) for array in value.values()}
-        return Roles(None, dtype=dtypes.pop() if len(dtypes) == 1 else "float32")
+        return Roles(None)
     if len(model.inputs) == 1:
         return Roles(model.inputs[0])
     state = _state(model)
@@ -48,7 +49,7 @@ def assign(model: Inspected, found: Found) -> Roles:
     return Roles(largest[0], largest[0].name, state=state, unfilled=unfilled)
 
 
-def _check_names(model: Inspected, arrays: Sequence[str] | dict[str, object]) -> None:
+def _check_names(model: Inspected, arrays: Iterable[str]) -> None:
     wanted, given = [tensor.name for tensor in model.inputs], sorted(arrays)
     if sorted(wanted) != given:
         raise ModelError(
@@ -58,14 +59,17 @@ def _check_names(model: Inspected, arrays: Sequence[str] | dict[str, object]) ->
 
 
 def _state(model: Inspected) -> dict[str, str]:
-    """Return inputs that an output looks made for: of the same type and shape, and no other pair is possible."""
+    """Return each input that one output looks made for: of the same type and shape, and of its name but for the end."""
     pairs: dict[str, str] = {}
     for tensor in model.inputs:
-        same = [output.name for output in model.outputs[1:] if _alike(tensor, output)]
-        named = [name for name in same if tensor.name in name] or same
-        if len(named) == 1 and len(tensor.shape) > 1:
-            pairs[tensor.name] = named[0]
+        mates = [output.name for output in model.outputs[1:] if _alike(tensor, output) and _named(tensor, output)]
+        if len(mates) == 1:
+            pairs[tensor.name] = mates[0]
     return pairs if len(set(pairs.values())) == len(pairs) else {}
+
+
+def _named(one: Tensor, other: Tensor) -> bool:
+    return _TIME.sub("", one.name.lower()) == _TIME.sub("", other.name.lower())
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

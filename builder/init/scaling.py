@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from builder.data.feeds import predict
+from builder.data.feeder import Feeder
+from builder.data.preprocess import prepare
 from builder.data.sample import Sample
-from builder.init.data import LOOK
+from builder.measure.metrics import THRESHOLD
 from builder.runtimes.onnxruntime import Session
-from builder.specs import Data, Model, Preprocess
+from builder.specs import Data, Model, Preprocess, Task
 
-__all__ = ["Scaling", "score", "scalings"]
+__all__ = ["Scaling", "scalings", "score"]
 
 _BATCH = 8
 
@@ -24,8 +27,10 @@ class Scaling:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
-    def apply(self, options: Preprocess) -> Preprocess:
-        return replace(options, scale=self.scale, mean=list(self.mean), std=list(self.std))
+    def apply(self, data: Data) -> Data:
+        """Return the dataset with this scaling."""
+        options = replace(data.preprocess, scale=self.scale, mean=list(self.mean), std=list(self.std))
+        return replace(data, preprocess=options)
 
 
 UNIT = Scaling("pixels from 0 to 1", 1 / 255)
@@ -37,19 +42,29 @@ RAW = Scaling("pixels from 0 to 255, as they are")
 
 
 def scalings(options: Preprocess, sample: Sample) -> list[Scaling]:
-    """Return the usual scalings for samples of this type, the likeliest first; one, where there is nothing to choose."""
-    assert not isinstance(sample.value, dict)
-    stored = str(sample.value.dtype)
+    """Return the usual scalings for samples of this type, the likeliest first; one where none is to choose."""
+    stored = "" if isinstance(sample.value, dict) else str(sample.value.dtype)
     if not options.dtype.startswith("float") or not stored.startswith("uint"):
         return [Scaling("the values as they are")]
     if stored != "uint8":
-        largest = 2 ** (8 * sample.value.dtype.itemsize) - 1
-        return [replace(UNIT, scale=1 / largest)]
+        return [replace(UNIT, scale=1 / (2 ** int(stored.removeprefix("uint")) - 1))]
     return [UNIT, SIGNED, *([IMAGENET] if options.channels == 3 else []), EFFICIENTNET_LITE, RAW]
 
 
-def score(session: Session, model: Model, data: Data, part: str) -> float:
-    """Return the share of the first samples whose label has the highest score. Raises DataError, ModelError."""
-    seen = predict(session, model, data, part, batch=_BATCH, limit=LOOK)
-    assert seen.labels is not None
-    return float((seen.outputs.argmax(axis=1) == seen.labels).mean())
+def shaped(options: Preprocess, sample: Sample) -> Preprocess:
+    """Return the part of a preprocessing that comes before scaling, so that it is done once for all that are tried."""
+    stored = "float32" if isinstance(sample.value, dict) else str(sample.value.dtype)
+    return Preprocess(options.channels, options.resize, options.crop, dtype=stored)
+
+
+def score(session: Session, model: Model, data: Data, scaling: Scaling, inputs: Sequence[Sample]) -> float:
+    """Return how often the model is right on shaped samples. Raises DataError, ModelError."""
+    import numpy as np
+
+    rest = Preprocess(layout=data.preprocess.layout, dtype=data.preprocess.dtype)
+    tuned = scaling.apply(replace(data, preprocess=rest))
+    feeder = Feeder(session, model, tuned, _BATCH)
+    ready = chain.from_iterable(prepare(sample, tuned) for sample in inputs)
+    outputs = np.concatenate([feeder.rows(fed.outputs[0], len(fed.samples)) for fed in feeder.run(ready)])
+    decisions = outputs.reshape(-1) >= THRESHOLD if model.task is Task.BINARY else outputs.argmax(axis=1)
+    return float((decisions == np.array([sample.label for sample in inputs])).mean())

@@ -10,7 +10,17 @@ from builder.errors import ModelError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["INLINE_LIMIT", "MODEL", "PROTOBUF_LIMIT", "infer_shapes", "load", "mib", "save", "size_bytes", "weight_bytes"]
+__all__ = [
+    "INLINE_LIMIT",
+    "MODEL",
+    "PROTOBUF_LIMIT",
+    "infer_shapes",
+    "load",
+    "mib",
+    "save",
+    "size_bytes",
+    "weight_bytes",
+]
 
 MODEL = "model.onnx"
 DATA = "model.onnx.data"

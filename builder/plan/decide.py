@@ -10,7 +10,7 @@ from typing import Any
 from builder.outcomes import Status
 from builder.plan.graph import Action
 from builder.plan.keys import Facts, key_of, key_parts
-from builder.plan.why import Reason, Why, compare
+from builder.plan.why import Reason, Why, compare, in_words
 from builder.recipe.locations import find_file
 from builder.step import Need
 from builder.store.actions import Record
@@ -35,7 +35,7 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        return self.deferred or ", ".join(str(why) for why in self.why)
+        return self.deferred or in_words(self.why)
 
 
 class Planner:
@@ -64,7 +64,8 @@ class Planner:
         record = None if asked_for else self._store.lookup(key, lambda name: self._current(action, name))
         if record is not None:
             status = Status.DEFERRED if record.deferred else Status.CACHED
-            return Decision(action, status, key, parts, record, deferred=self._device_reason(action, record))
+            deferred = self.missing_device(action) if record.deferred else ""
+            return Decision(action, status, key, parts, record, deferred=deferred)
         why = (Why(Reason.FRESH),) if asked_for else self._why(recipe, action, key, parts)
         return Decision(action, Status.BUILT, key, parts, None, why)
 
@@ -72,8 +73,9 @@ class Planner:
         """Keep each action's key parts for the next time somebody asks why."""
         self._facts.stats.remember(_LAST, {self._name(recipe, name): parts for name, parts in decisions.items()})
 
-    def _device_reason(self, action: Action, record: Record) -> str:
-        return (self._facts.device(action)[1] or record.deferred) if record.deferred else ""
+    def missing_device(self, action: Action) -> str:
+        """Return why the target's device is not here."""
+        return self._facts.device(action)[1]
 
     def _why(self, recipe: str, action: Action, key: str, parts: Mapping[str, Any]) -> tuple[Why, ...]:
         last = self._facts.stats.note(_LAST, self._name(recipe, action.name))

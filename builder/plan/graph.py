@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from builder.errors import RecipeError
+from builder.errors import RecipeError, did_you_mean
 from builder.recipe.schema import Recipe, Use
 from builder.registry import find_step
 from builder.sources.step import data_source, model_source
@@ -95,9 +95,14 @@ def _data(use: Use, step: Step, recipe: Recipe) -> Data | None:
         return None
     if recipe.data is None:
         raise RecipeError(f"steps.{use.name} needs data, and the recipe has none", "write '- override /data: NAME'")
-    return replace(
-        recipe.data, splits={name: recipe.data.splits[name] for name in wanted if name in recipe.data.splits}
-    )
+    there = recipe.data.splits
+    for name in wanted:
+        if name not in there and not name.endswith("?"):
+            raise RecipeError(
+                f"steps.{use.name} needs the split '{name}', which data '{recipe.data.name}' does not have",
+                did_you_mean(name, there),
+            )
+    return replace(recipe.data, splits={name: there[name] for name in there if name in wanted or f"{name}?" in wanted})
 
 
 def _input(use: Use, step: Step, port: str, before: list[Action]) -> tuple[str, str]:

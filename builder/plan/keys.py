@@ -69,7 +69,7 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
         "implementation": implementation((step.run.__module__, "builder.engine.worker"), facts.stats),
         "options": to_plain(action.options),
         "inputs": dict(inputs),
-        "toolchain": toolchain(step.packages),
+        "toolchain": toolchain(step.packages, facts.stats),
     }
     if step.name in ("source", "data_source"):
         parts["source"] = _source(action, facts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-__all__ = ["Reason", "Why", "compare"]
+__all__ = ["Reason", "Why", "compare", "in_words"]
+
+_SHOWN = 3  # reasons of one kind that are named, the rest are counted
 
 
 class Reason(Enum):
@@ -42,6 +44,17 @@ class Why:
         if self.reason in (Reason.OPTION, Reason.TOOL, Reason.MODEL_FACT, Reason.TARGET_FACT, Reason.DEVICE):
             return self.detail
         return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+
+
+def in_words(reasons: Sequence[Why]) -> str:
+    """Return reasons in one line; many of one kind are counted."""
+    words: list[str] = []
+    for reason in dict.fromkeys(why.reason for why in reasons):
+        several = [why for why in reasons if why.reason is reason]
+        words.append(", ".join([str(several[0]), *(why.detail for why in several[1:_SHOWN])]))
+        if len(several) > _SHOWN:
+            words[-1] += f" and {len(several) - _SHOWN} more"
+    return ", ".join(words)
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str, str]) -> list[Why]:

@@ -111,7 +111,7 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise UsageError(f"on the command line: {error}") from error
+        raise explain(error, overrides) from error
 
 
 def _values(override: Override) -> list[str]:
@@ -120,7 +120,7 @@ def _values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [text]
     key = override.get_key_element()
-    value = override.value()
+    value: object = override.value()  # its own annotation leaves globs out
     if isinstance(value, Glob):
         names = value.filter(group_options(override.key_or_group))
         return [f"{key}={name}" for name in names]

@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from builder.errors import RecipeError, UsageError, did_you_mean
-from builder.registry import step_modules
+from builder.registry import step_names
 
 __all__ = ["explain"]
 
@@ -38,7 +38,7 @@ def _missing(error: MissingConfigException) -> RecipeError:
     group = group.rpartition("/")[2] if group.startswith("recipe/") else group
     options = [str(option) for option in error.options or []]
     if group == "steps":
-        return RecipeError(f"there is no step '{name}'", did_you_mean(name, step_modules()))
+        return RecipeError(f"there is no step '{name}'", did_you_mean(name, step_names()))
     if not group:
         return RecipeError(f"there is no '{name}'", did_you_mean(name, options))
     words = {"recipe": "recipe", "model": "model", "target": "target", "data": "dataset"}

@@ -42,7 +42,7 @@ def _place(message: str, overrides: Sequence[str]) -> str:
 
 
 def _override_of_path(wanted: str, overrides: Sequence[str]) -> str | None:
-    """Return the override that sets a key or something around it, the nearest one; a bare word chooses, it sets nothing."""
+    """Return the override nearest to a key: it sets it or what is around it; a bare word only chooses."""
     near = [text for text in overrides if _near(text.lstrip("+~").partition("=")[0], wanted)]
     return max(near, key=len, default=None)
 

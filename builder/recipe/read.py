@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from builder.errors import RecipeError, did_you_mean
 from builder.recipe.schema import GATES, Gate, Machine, Recipe, Use
-from builder.registry import find_step, step_modules
+from builder.registry import find_step, is_step, step_names
 from builder.specs import Data, Model, Target
 from builder.typed import from_plain, to_plain
 
@@ -106,10 +106,10 @@ def _steps(nodes: dict[str, Any]) -> tuple[tuple[Use, ...], list[str]]:
     for name, node in nodes.items():
         if name in chosen:
             uses.append(_use(name, dict(node), chosen))
-        elif name in step_modules():
+        elif is_step(name):
             notes.append(f"steps.{name} has options, but '{name}' is not a step of this build")
         else:
-            raise RecipeError(f"steps: there is no key '{name}'", did_you_mean(name, chosen or step_modules()))
+            raise RecipeError(f"steps: there is no key '{name}'", did_you_mean(name, chosen or step_names()))
     return tuple(sorted(uses, key=lambda use: (find_step(use.step).rank, use.name))), notes
 
 

@@ -17,13 +17,14 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from builder.errors import RecipeError
 from builder.recipe.locations import conf_folders, recipe_folders
 from builder.recipe.schema import root_defaults
 from builder.recipe.trust import check_recipe
-from builder.registry import find_step, step_modules
+from builder.registry import find_step, is_step, step_names
 from builder.typed import to_plain
 
 __all__ = ["loaded_recipes", "register"]
@@ -69,15 +70,15 @@ class RecipeSource(ConfigSource):
         header = self._get_header_dict(text)
         where = _shown(file)
         try:
-            content = yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
+            config = OmegaConf.create(text)
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise RecipeError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(content, dict):
-            raise RecipeError(f"{where}: a recipe is a mapping of keys, got {type(content).__name__}")
-        check_recipe(content, header, where)
+        if not isinstance(config, DictConfig):
+            raise RecipeError(f"{where}: a recipe is a mapping of keys, got a list")
+        check_recipe(OmegaConf.to_container(config, resolve=False), header, where)
         header["package"] = header.get("package") or "_global_"
         loaded_recipes[config_path] = file
-        return ConfigResult(provider=self.provider, path=self.full_path(), config=OmegaConf.create(text), header=header)
+        return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header=header)
 
 
 class StepSource(ConfigSource):
@@ -93,11 +94,11 @@ class StepSource(ConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
-        return config_path == "schema" or (group == "steps" and name in step_modules())
+        return config_path == "schema" or (group == "steps" and is_step(name))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         if config_path == "steps":
-            return [] if results_filter == ObjectType.GROUP else sorted(step_modules())
+            return [] if results_filter == ObjectType.GROUP else step_names()
         return [] if results_filter == ObjectType.CONFIG else ["steps"]
 
     def load_config(self, config_path: str) -> ConfigResult:

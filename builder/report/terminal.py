@@ -7,13 +7,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 from builder.engine.events import Event
 from builder.outcomes import GateStatus, Status
-
-if TYPE_CHECKING:
-    from builder.build import Build
 
 __all__ = ["Terminal", "json_lines", "paint", "show_build", "show_error"]
 
@@ -44,6 +42,8 @@ class Terminal:
         if event.kind == "finished":
             self._clear()
             print(self._line(event), file=self._out, flush=True)
+            if event.hint:
+                print(f"            {paint('hint', 'cyan', self._out)}: {event.hint}", file=self._out, flush=True)
         elif event.kind in ("warning", "note"):
             self._clear()
             word = paint(event.kind, "yellow", self._err)
@@ -88,19 +88,18 @@ def json_lines(event: Event) -> None:
     print(json.dumps(event.document(), ensure_ascii=False), flush=True)
 
 
-def show_build(build: Build) -> None:
-    """Print the verdict: gates, figures, where the report is, and what is deferred and why."""
+def show_build(manifest: dict[str, Any], folder: Path, *, idle: bool) -> None:
+    """Print the verdict: gates, where the report is, and what is deferred and why."""
     out = sys.stdout
-    for gate in build.manifest["gates"]:
+    for gate in manifest["gates"]:
         word = paint(f"{gate['status']:9}", _STYLES[gate["status"]], out)
         print(f"  {word} gate             {gate['message']}")
-    if build.idle:
-        print(f"nothing to do: {build.recipe.name} is as it was, in {build.folder}")
+    if idle:
+        print(f"nothing to do: {manifest['name']} is as it was, in {folder}")
     else:
-        print(f"report  {build.folder / 'report.html'}")
-    status = build.status
-    word = paint(status.word, status.style, out)
-    print(f"{word}  {build.recipe.name}: {_summary(build.manifest)}")
+        print(f"report  {folder / 'report.html'}")
+    word = paint(manifest["status"], _STYLES[manifest["status"]], out)
+    print(f"{word}  {manifest['name']}: {_summary(manifest)}")
 
 
 def _summary(manifest: dict[str, Any]) -> str:

@@ -167,7 +167,9 @@ def make_engine(trt: TensorRT, request: EngineRequest) -> dict[str, Any]:
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(request.onnx):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
-        said = "; ".join(f"{e.node_name() or e.node_operator()}: {' '.join(e.desc().split())[:300]}" for e in errors[:3])
+        said = "; ".join(
+            f"{e.node_name() or e.node_operator()}: {' '.join(e.desc().split())[:300]}" for e in errors[:3]
+        )
         return {"error": f"TensorRT {trt.__version__} does not take the model ({len(errors)} errors): {said}"}
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)

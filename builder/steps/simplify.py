@@ -63,9 +63,10 @@ def _simplified(path: Path, source: ModelProto, options: Options) -> ModelProto:
 
     from builder.onnxtools.files import PROTOBUF_LIMIT, weight_bytes
 
+    tool = f"onnxsim {onnxsim.__version__.removeprefix('v')}"
     if weight_bytes(source) >= PROTOBUF_LIMIT:
         raise StepError(
-            f"the model holds {weight_bytes(source) / 2**30:.1f} GiB, and onnxsim {onnxsim.__version__} ends at 2 GiB",
+            f"the model holds {weight_bytes(source) / 2**30:.1f} GiB, and {tool} ends at 2 GiB",
             REMOVE,
         )
     # onnxsim 0.8.1 lifts the nodes of a branch out without sorting them where the branch holds control flow
@@ -80,9 +81,9 @@ def _simplified(path: Path, source: ModelProto, options: Options) -> ModelProto:
         )
     except Exception as error:  # its C++ part raises RuntimeError, protobuf and onnx classes of their own
         first = str(error).partition("\n")[0]
-        raise StepError(f"onnxsim {onnxsim.__version__} fails on this model: {first}", REMOVE) from error
+        raise StepError(f"{tool} fails on this model: {first}", REMOVE) from error
     if not valid:
-        raise StepError(f"onnxsim {onnxsim.__version__} made an invalid model", REMOVE)
+        raise StepError(f"{tool} made an invalid model", REMOVE)
     for entry in [entry for entry in model.metadata_props if entry.key.startswith("onnxsim.")]:
         model.metadata_props.remove(entry)
     return model

@@ -1,0 +1,96 @@
+"""The command: verbs, exit codes, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import pytest
+from projects import Project
+
+import builder
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ((), 2, "name a recipe: recipe=NAME"),
+        (("pln", "recipe=small"), 2, "there is no verb 'pln'"),
+        (("pln", "recipe=small"), 2, "did you mean 'plan'?"),
+        (("recipe=smal",), 2, "did you mean 'small'?"),
+        (("recipe=small", "steps.quantize.calibration.smaples=3"), 2, "did you mean 'samples'?"),
+        (("recipe=small", "--frsh"), 2, "there is no option '--frsh'"),
+        (("recipe=small", "fresh=[quantise]"), 2, "did you mean 'quantize'?"),
+        (("-m", "recipe=small", "jobs=range("), 2, "cannot read 'jobs=range('"),
+        (("list", "recipe"), 2, "did you mean 'recipes'?"),
+        (("--cfg", "job", "recipe=nope"), 2, "there is no recipe 'nope'"),
+        (("recipe=small", "steps.evaluate.split=tset"), 2, "did you mean 'test'?"),
+        (("recipe=small", "steps.evaluate.metrics=[top11]"), 2, "did you mean 'top1'?"),
+        (("recipe=small", "data.root=nowhere"), 1, "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_error_with_its_exit_code(
+    small: Project, words: tuple[str, ...], code: int, says: str
+) -> None:
+    done = small.run(*words)
+    text = done.stdout + done.stderr
+
+    assert done.returncode == code, text
+    assert says in text
+    assert "Traceback" not in text
+
+
+def test_version(project: Project) -> None:
+    assert project.run("--version").stdout == f"builder {builder.__version__}\n"
+
+
+def test_help_names_verbs_recipes_and_steps(project: Project) -> None:
+    done = project.run("--help")
+
+    assert done.returncode == 0, done.stderr
+    assert all(word in done.stdout for word in ("plan", "init", "jetson_int8", "quantize", "fashion_mobilenet"))
+
+
+def test_cfg_shows_what_a_recipe_resolves_to(project: Project) -> None:
+    done = project.run("--cfg", "job", "recipe=jetson_int8", "--package", "steps.quantize.calibration")
+
+    assert done.returncode == 0, done.stderr
+    assert "samples: 256" in done.stdout
+
+
+def test_list_names_what_there_is(small: Project) -> None:
+    done = small.run("list")
+
+    assert done.returncode == 0, done.stderr
+    assert all(f"  {word}" in done.stdout for word in ("small", "jetson_int8", "host", "quantize", "fashion_mnist"))
+
+
+def test_strict_makes_a_deferred_build_exit_3(small: Project) -> None:
+    words = ("recipe=small", "target=jetson_orin", "steps=[quantize,compile]", "steps.quantize.style=tensorrt")
+    relaxed, strict = small.run(*words), small.run(*words, "strict=true")
+
+    assert (relaxed.returncode, strict.returncode) == (0, 3), relaxed.stdout + relaxed.stderr
+    assert "waiting for jetson_orin: compile" in strict.stdout
+
+
+def test_a_store_that_cannot_be_written_is_one_clear_error(small: Project) -> None:
+    small.write("file", "no folder")
+    done = small.run("recipe=small", "store=file/store")
+
+    assert done.returncode == 1
+    assert "cannot write to the store" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_crash(small: Project) -> None:
+    import subprocess
+    import sys
+
+    command = f"{sys.executable} -m builder list | head -n 1"
+    done = subprocess.run(
+        command, shell=True, cwd=small.folder, env=small.environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout == "recipes\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_colours_only_on_a_terminal(small: Project) -> None:
+    assert "\x1b" not in small.run("recipe=small").stdout

@@ -1,0 +1,127 @@
+"""Limits: passed, failed, deferred, unmeasured, and what each says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from builder.gates import Evidence, Verdict, judge
+from builder.outcomes import GateStatus
+from builder.recipe.compose import compose
+from builder.recipe.schema import Recipe
+
+
+def evaluation(drop: float = 0.004, high: float = 0.012, **more: Any) -> dict[str, Any]:
+    return {
+        "primary": "top1",
+        "metrics": {"top1": {"drop": drop, "interval": [drop - 0.01, high], "reference": 0.9, "candidate": 0.9 - drop}},
+        "fidelity": {"snr_db": 30.0, "agreement": 0.99, "cosine": 1.0, "identical": False},
+        **more,
+    }
+
+
+def measurement(runs: int = 1000) -> dict[str, Any]:
+    subject = {
+        "name": "candidate",
+        "runs": runs,
+        "latency_ms": {"p50": 2.0, "p90": 2.5, "p99": 4.0},
+        "memory_mib": 30.0,
+    }
+    return {"subjects": [subject], "host": {"processor": "EPYC"}}
+
+
+def evidence(**more: Any) -> Evidence:
+    given: dict[str, Any] = {
+        "evaluations": {"evaluate": evaluation()},
+        "measurements": {"benchmark": measurement()},
+        "elsewhere": {},
+        "sizes": {"simplify": 3 << 20, "quantize": 1 << 20},
+        "finals": ["quantize"],
+        **more,
+    }
+    return Evidence(**given)
+
+
+def recipe(*gates: str) -> Recipe:
+    return compose(["model=fashion_mobilenet", "steps=[simplify,quantize,evaluate,benchmark]", *gates])
+
+
+def verdict(gate: str, *more: str, **changed: Any) -> Verdict:
+    (found,) = judge(recipe(gate, *more), evidence(**changed))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("gate", "status", "says"),
+    [
+        ("gates.max_accuracy_drop=0.01", "passed", "top1 drops by 0.0040 [-0.0060, 0.0120]; the limit is at most 0.01"),
+        ("gates.max_accuracy_drop=0.003", "failed", "the limit is at most 0.003"),
+        ("gates.min_agreement=0.999", "failed", "agreement is 0.99; the limit is at least 0.999"),
+        ("gates.min_snr_db=20", "passed", "snr_db is 30; the limit is at least 20"),
+        ("gates.max_size_mib=1", "passed", "the artifact has 1.000 MiB; the limit is at most 1"),
+        ("gates.max_size_mib=0.9", "failed", "the artifact has 1.000 MiB; the limit is at most 0.9"),
+        ("gates.max_latency_ms={p50: 1.5}", "failed", "p50 is 2.000 ms; the limit is at most 1.5"),
+        ("gates.max_latency_ms={p99: 5}", "passed", "p99 is 4.000 ms; the limit is at most 5"),
+        ("gates.max_memory_mib=31", "passed", "peak memory is 30.0 MiB; the limit is at most 31"),
+    ],
+)
+def test_a_gate_says_limit_and_value(gate: str, status: str, says: str) -> None:
+    found = verdict(gate)
+
+    assert found.status.word == status
+    assert says in found.message
+
+
+def test_with_a_confidence_the_bound_counts() -> None:
+    assert verdict("gates.max_accuracy_drop=0.01", "gates.confidence=0.95").status is GateStatus.FAILED
+
+
+def test_without_labels_the_drop_is_unmeasured() -> None:
+    unlabelled = evaluation() | {"primary": None, "metrics": {}}
+
+    assert verdict("gates.max_accuracy_drop=1", evaluations={"evaluate": unlabelled}).status is GateStatus.UNMEASURED
+
+
+def test_equal_outputs_pass_the_snr() -> None:
+    equal = evaluation(fidelity={"snr_db": None, "identical": True})
+
+    assert verdict("gates.min_snr_db=99", evaluations={"evaluate": equal}).status is GateStatus.PASSED
+
+
+def test_without_an_evaluation_the_drop_is_unmeasured() -> None:
+    assert verdict("gates.max_accuracy_drop=1", evaluations={}).status is GateStatus.UNMEASURED
+
+
+def test_p99_needs_a_thousand_runs() -> None:
+    found = verdict("gates.max_latency_ms={p99: 5}", measurements={"benchmark": measurement(runs=999)})
+
+    assert found.status is GateStatus.UNMEASURED
+    assert "needs 1000 runs, there are 999" in found.message
+
+
+def test_latency_on_an_absent_target_waits_and_is_not_judged_on_the_host() -> None:
+    found = verdict(
+        "gates.max_latency_ms=1000",
+        measurements={},
+        elsewhere={"benchmark@host": measurement()},
+        target_missing="jetson_orin is aarch64",
+    )
+
+    assert found.status is GateStatus.DEFERRED
+    assert found.value is None
+    assert "jetson_orin is aarch64" in found.message
+
+
+def test_an_artifact_that_was_not_made_has_no_size() -> None:
+    assert verdict("gates.max_size_mib=99", sizes={"simplify": 1}).status is GateStatus.UNMEASURED
+
+
+def test_two_evaluations_need_the_action_in_the_gate() -> None:
+    two = {"evaluate": evaluation(), "again": evaluation(drop=0.5)}
+    unclear = verdict("gates.max_accuracy_drop=0.01", evaluations=two)
+    (clear,) = judge(recipe("+gates.evaluate.max_accuracy_drop=0.01"), evidence(evaluations=two))
+
+    assert unclear.status is GateStatus.UNMEASURED
+    assert "write gates.<action>.max_accuracy_drop" in unclear.message
+    assert (clear.status, clear.gate.label) == (GateStatus.PASSED, "evaluate.max_accuracy_drop")

