@@ -25,7 +25,13 @@ WRITTEN = ("conf/model/{}.yaml", "conf/data/{}.yaml", "recipes/{}.yaml", "recipe
 
 
 def brightness_model(
-    path: Path, shape: Sequence[int | str], *, dtype: int = TensorProto.FLOAT, nhwc: bool = False, classes: int = 4
+    path: Path,
+    shape: Sequence[int | str],
+    *,
+    dtype: int = TensorProto.FLOAT,
+    nhwc: bool = False,
+    classes: int = 4,
+    last: str = "Identity",
 ) -> Path:
     """Write a network that scores how near an image's brightness, from -1 to 1 (uint8: 0 to 255), is to each level."""
     channels = shape[3] if nhwc else shape[1]
@@ -44,7 +50,8 @@ def brightness_model(
         helper.make_node("Conv", ["turned", "w1"], ["c"], "conv"),
         helper.make_node("GlobalAveragePool", ["c"], ["p"], "pool"),
         helper.make_node("Flatten", ["p"], ["f"], "flatten"),
-        helper.make_node("Gemm", ["f", "w2", "b2"], ["scores"], "classifier"),
+        helper.make_node("Gemm", ["f", "w2", "b2"], ["s"], "classifier"),
+        helper.make_node(last, ["s"], ["scores"], "last"),
     ]
     inputs = [helper.make_tensor_value_info("image", dtype, shape)]
     outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [shape[0], classes])]
@@ -162,6 +169,17 @@ def test_more_or_fewer_class_folders_than_scores_are_compared_with_nothing(folde
         assert gates(recipe) == {"min_snr_db": 10}
 
 
+def test_one_probability_and_two_class_folders_are_a_binary_task(folder: Path) -> None:
+    images = image_folder(folder / "images", ("dark", "bright"), each=20)
+    model = brightness_model(folder / "net.onnx", ["n", 1, 8, 8], classes=1, last="Sigmoid")  # of being dark
+    recipe = made(model, images, "net")
+
+    assert recipe.data is not None
+    assert (recipe.model.task, recipe.data.classes) == (Task.BINARY, ["bright", "dark"])
+    assert "100.0 %  pixels from -1 to 1" in (folder / "conf/data/net.yaml").read_text()
+    assert gates(recipe) == {"max_accuracy_drop": 0.01}
+
+
 def test_unlabelled_images_are_judged_by_agreement(folder: Path) -> None:
     images = image_folder(folder / "images", (), each=40)
     recipe = made(brightness_model(folder / "net.onnx", ["n", 1, 8, 8]), images, "net")
@@ -169,7 +187,7 @@ def test_unlabelled_images_are_judged_by_agreement(folder: Path) -> None:
     assert recipe.data is not None
     assert recipe.data.classes == []
     assert gates(recipe) == {"min_agreement": 0.95}
-    assert "Without labels it cannot be tried out" in (folder / "conf/data/net.yaml").read_text()
+    assert "Without labels to compare with, it cannot be tried out" in (folder / "conf/data/net.yaml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -270,6 +288,7 @@ def test_state_is_paired_and_what_is_not_known_is_left_to_fill_in(folder: Path, 
     assert recipe.model.state == {"state": "stateN"}
     assert recipe.data.input == "x"
     assert "fill in   conf/model/net.yaml: what gain gets" in capsys.readouterr().out
+    assert "this takes them out of their order" in (folder / "conf/data/net.yaml").read_text()
     assert "#   gain: 0  # float32[]" in (folder / "conf/model/net.yaml").read_text()
 
 

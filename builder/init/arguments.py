@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from builder.errors import UsageError, did_you_mean
+from builder.init.place import is_utf8
 
 __all__ = ["Request", "parse"]
 
@@ -80,6 +81,8 @@ def _parser() -> _Parser:
 
 
 def _check_model(model: Path) -> None:
+    if not is_utf8(str(model)):
+        raise UsageError(f"--model: the name {str(model)!r} is not UTF-8", "give the file another name")
     if model.is_dir():
         inside = sorted(model.glob("*.onnx"))
         raise UsageError(f"--model: {model} is a folder", f"write --model {inside[0] if inside else 'FILE.onnx'}")

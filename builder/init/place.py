@@ -12,7 +12,7 @@ from builder.data.images import EXTENSIONS
 from builder.errors import DataError
 from builder.specs import Data, Reader, Split
 
-__all__ = ["ALL", "KINDS", "Place", "find_place"]
+__all__ = ["ALL", "KINDS", "Place", "find_place", "is_utf8"]
 
 ALL = "all"  # the one part of data that is not divided yet
 KINDS = f"images ({' '.join(sorted(EXTENSIONS))}), .npz, .npy, .csv with the columns path,label, or IDX files"
@@ -46,7 +46,20 @@ class Place:
 
 def find_place(path: Path, name: str) -> Place:
     """Tell how the samples in a folder or file are to be read. Raises DataError."""
-    return _folder(path, name) if path.is_dir() else _file(path, name)
+    place = _folder(path, name) if path.is_dir() else _file(path, name)
+    for text in (str(place.root), *place.classes):
+        if not is_utf8(text):
+            raise DataError(f"--data: the name {text!r} is not UTF-8", "give the folder another name")
+    return place
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether a file name can be written into a text file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _folder(folder: Path, name: str) -> Place:

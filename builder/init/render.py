@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_data", "paths", "render", "visible_text"]
 
-_BARE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_BARE = re.compile(r"[A-Za-z_/][A-Za-z0-9_./ -]*|\.")
 _WIDTH = 110
 _FEW = 20
 _MANY = 5000
@@ -75,7 +75,6 @@ def describe_data(found: Found) -> str:
 def _context(name: str, model: Inspected, found: Found, decision: Decision) -> dict[str, Any]:
     return {
         "name": name,
-        "title": model.path.stem,
         "model": model,
         "found": found,
         "decision": decision,
@@ -99,7 +98,6 @@ def _context(name: str, model: Inspected, found: Found, decision: Decision) -> d
         "test_words": f"{decision.test:,}" if decision.calibration < CALIBRATION else f"about {decision.test:,}",
         "few": found.count < _FEW,
         "many": found.parted and found.count - decision.test > _MANY,
-        "share": f"{100 / max(decision.test, 1):.0f} %",
         "metric": "F1" if decision.meaning.task is Task.BINARY else "top-1",
         "calibration_comment": _calibration_comment(decision),
         "drop_comment": _drop_comment(decision),
@@ -125,12 +123,14 @@ def _calibration_comment(decision: Decision) -> str:
 def _drop_comment(decision: Decision) -> str:
     if decision.meaning.task is not Task.CLASSIFICATION or decision.test >= 200:
         return ""
-    return f"; one of {decision.test} samples is {100 / max(decision.test, 1):.1f} points"
+    return f"; one sample of {decision.test} is {100 / max(decision.test, 1):.1f} points"
 
 
 def _sizes(found: Found) -> str:
     """Return '28 x 28 pixels', or the commonest sizes."""
     shown = [f"{height} x {width}" for height, width in found.sizes]
+    if not shown:
+        return ""
     if len(shown) == 1:
         return f"{shown[0]} pixels"
     return f"of {len(shown)} sizes, most often {shown[0]} pixels (height x width)"

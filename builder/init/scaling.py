@@ -36,7 +36,7 @@ class Scaling:
 UNIT = Scaling("pixels from 0 to 1", 1 / 255)
 SIGNED = Scaling("pixels from -1 to 1", 1 / 255, (0.5,), (0.5,))
 # ImageNet's mean and deviation: torchvision.models, "The inference transforms are available at ..."; timm's default
-IMAGENET = Scaling("as torchvision does for ImageNet", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = Scaling("ImageNet, as torchvision", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 EFFICIENTNET_LITE = Scaling("(pixel - 127) / 128, as EfficientNet-Lite", 1 / 128, (127 / 128,))
 RAW = Scaling("pixels from 0 to 255, as they are")
 

@@ -18,7 +18,7 @@ from builder.plan.graph import Action
 from builder.plan.implementation import implementation
 from builder.plan.toolchain import toolchain
 from builder.recipe.locations import find_file
-from builder.runtimes import availability
+from builder.runtimes.available import availability
 from builder.specs import Data, Model
 from builder.step import Need
 from builder.store.statcache import StatCache

@@ -7,7 +7,6 @@ builds: native code may crash, prints on stdout, and gives other bytes when a Bu
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -90,10 +89,12 @@ def _numbers(version: str, as_long_as: str) -> tuple[int, ...]:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     for name in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"):
         try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            return version(name)
+        except PackageNotFoundError:
             continue
     return ""
 

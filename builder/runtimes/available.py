@@ -1,0 +1,28 @@
+"""Whether the machine at hand is a target; the standard library is enough to ask."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["availability"]
+
+
+def availability(target: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """Return the facts of a target's device where it is this machine, else None and the reason in one sentence.
+
+    `target` has the fields of specs.Target. No facts ({}) means: nothing about the device but what the host's own
+    fingerprint says.
+    """
+    runtime = target["runtime"]
+    if runtime == "tensorrt":
+        from builder.runtimes.tensorrt import probe  # here, since that module is also run as a program
+
+        return probe(target)
+    if runtime != "onnxruntime":
+        return None, f"no runtime '{runtime}' is known; there is: onnxruntime, tensorrt"
+    here = platform.machine()
+    if target["arch"] not in {"any", here}:
+        return None, f"this machine is {here}; {target['name']} is {target['arch']}"
+    return {}, ""
