@@ -56,12 +56,14 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"builder {__version__}")
         return ExitCode.OK
-    if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
-        return _hydra_main(arguments)
     if _VERB.fullmatch(first):
         if first not in _VERBS:
             raise UsageError(f"there is no verb '{first}'", did_you_mean(first, _VERBS))
+        if first != "init" and {"-h", "--help"} & set(arguments):
+            return _hydra_main(["--help"])
         return _VERBS[first](arguments[1:])
+    if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
+        return _hydra_main(arguments)
     return _build(arguments)
 
 

@@ -20,7 +20,7 @@ from builder.engine.events import Event, Events
 from builder.engine.pool import Pool, Worker
 from builder.engine.request import make_request
 from builder.errors import BuilderError, StepError, StoreError, WorkerError
-from builder.outcomes import Status
+from builder.outcomes import Reproducible, Status
 from builder.plan.decide import Decision, Planner
 from builder.plan.graph import Action
 from builder.plan.why import Reason
@@ -323,7 +323,8 @@ def _digests(node: Node) -> dict[str, str]:
 
 def _hit(decision: Decision) -> Outcome:
     assert decision.record is not None
-    reason = decision.reason if decision.status is Status.DEFERRED else ""
+    measured = decision.action.step.reproducible is Reproducible.MEASURED
+    reason = f"measured {decision.record.created}" if measured else decision.deferred
     return Outcome(decision.status, reason, decision.key, decision.parts, decision.record)
 
 

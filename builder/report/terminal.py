@@ -60,8 +60,7 @@ class Terminal:
         took = f"{event.seconds:.1f} s" if event.seconds is not None else ""
         where = f"{event.build}/{event.action}" if event.build.isdigit() else event.action
         facts = ", ".join(f"{name} {value}" for name, value in event.facts)
-        why = event.reason if event.status != "cached" else ""
-        words = "; ".join(part for part in (facts, why) if part)
+        words = "; ".join(part for part in (facts, event.reason) if part)
         return f"  {word} {where:16} {event.key[:8]:8} {size:>10} {took:>8}  {words}".rstrip()
 
     def _draw(self, event: Event, *, force: bool) -> None:
