@@ -205,7 +205,7 @@ def test_an_https_address_is_fetched_and_checked(small: Project, server: tuple[s
 
     assert good.returncode == 0, good.stdout + good.stderr
     assert gone.returncode == 1
-    assert "Not Found" in gone.stdout + gone.stderr
+    assert "HTTP Error 404" in gone.stdout + gone.stderr
 
 
 def test_no_network_is_one_clear_error(tmp_path: Path) -> None:

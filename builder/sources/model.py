@@ -63,7 +63,7 @@ def _fetch(model: Model, target: Path, job: Job) -> None:
 
 
 def _download(url: str, target: Path, *, offline: bool) -> None:
-    from urllib.error import URLError
+    from urllib.error import HTTPError, URLError
     from urllib.request import urlopen
 
     if offline:
@@ -74,9 +74,8 @@ def _download(url: str, target: Path, *, offline: bool) -> None:
         with urlopen(url, timeout=60) as response, target.open("wb") as file:  # noqa: S310  the recipe layer allows https only
             shutil.copyfileobj(response, file)
     except (URLError, OSError) as error:
-        raise SourceError(
-            f"cannot fetch {url}: {getattr(error, 'reason', error)}", "check the network and the address"
-        ) from error
+        reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
+        raise SourceError(f"cannot fetch {url}: {reason}", "check the network and the address") from error
 
 
 @contextmanager
