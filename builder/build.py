@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,6 @@ from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
 
 __all__ = ["Build", "build"]
-
-_ATTEMPTS = 2  # damage that is seen while files are delivered is repaired by building once more
 
 
 @dataclass(frozen=True)
@@ -63,15 +62,22 @@ def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: b
     stats = StatCache()
     try:
         with _interruptible():
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    return _build(recipes, graphs, stats, events, sweep)
-                except Damaged as damage:
-                    if attempt == _ATTEMPTS:
-                        raise StoreError(f"{damage} again, after it was rebuilt", "check this disk") from damage
-            raise AssertionError
+            return _repairing(lambda: _build(recipes, graphs, stats, events, sweep), events)
     finally:
         stats.close()
+
+
+def _repairing(once: Callable[[], list[Build]], events: Events) -> list[Build]:
+    """Build, and once more for each object that turns out damaged when its bytes are read: it was set aside."""
+    seen: set[str] = set()
+    while True:
+        try:
+            return once()
+        except Damaged as damage:
+            if damage.digest in seen:
+                raise StoreError(f"{damage} again, after it was made anew", "check this disk") from damage
+            seen.add(damage.digest)
+            events(Event("warning", message=f"{damage}; what made it runs again"))
 
 
 def _build(
@@ -132,15 +138,19 @@ def _remember(planner: Planner, recipes: Sequence[Recipe], plans: Sequence[Seque
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turn SIGTERM into what Ctrl-C is, and both into Interrupted."""
+    """Turn Ctrl-C and SIGTERM into Interrupted; a second one does not disturb the cleaning up."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
 
     def stop(_number: int, _frame: object) -> NoReturn:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted; what was finished is kept, nothing is left running") from error
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

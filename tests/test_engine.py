@@ -186,3 +186,34 @@ def test_two_builds_at_once_run_every_key_once(small: Project) -> None:
 
     assert codes == [0, 0, 0]
     assert counter.read_bytes() == b"x"
+
+
+def test_an_input_that_is_edited_while_an_action_runs_gives_no_result(small: Project) -> None:
+    sample = small.folder / "samples/test.npz"
+    small.write("conf/data/small.yaml", (small.folder / "conf/data/small.yaml").read_text())
+    source = STEP.format(name="reader", body=f"    Path({str(sample)!r}).write_bytes(b'edited')")
+    small.add_steps(reader=source.replace("outputs={", "splits=lambda o: ('test',), outputs={"))
+    done = small.run("recipe=small", "steps=[reader]")
+
+    assert done.returncode == 1
+    assert "what it read was changed while it ran" in done.stdout + done.stderr
+
+
+def test_damage_found_while_inputs_are_read_is_repaired_in_the_same_build(small: Project) -> None:
+    from builder.store.statcache import StatCache
+
+    first = json.loads(small.run("recipe=small", "steps=[simplify]", "output=json").stdout)
+    digest = first["artifacts"][0]["sha256"]
+    target = small.store / "cas" / digest[:2] / digest
+    target.chmod(0o644)
+    target.write_bytes(b"rot" + target.read_bytes()[3:])
+    stat = target.stat()
+    cache = StatCache(small.folder / ".cache" / "builder")
+    row = (str(target), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, digest)
+    cache._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    cache.close()
+    again = small.run("recipe=small")
+
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "  built     simplify" in again.stdout
+    assert target.read_bytes()[:3] != b"rot"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from builder.engine import worker
-from builder.errors import WorkerError
 
 __all__ = ["Pool", "Worker"]
 
@@ -54,13 +53,11 @@ class Worker:
         return self._results
 
     def send(self, request: dict[str, Any]) -> None:
-        """Hand over a request. Raises WorkerError if the process is gone."""
+        """Hand over a request; where the process is gone, `receive` will say so."""
         data = (json.dumps(request) + "\n").encode()
-        try:
+        with contextlib.suppress(BrokenPipeError):
             while data:
                 data = data[os.write(self._requests, data) :]
-        except BrokenPipeError as error:
-            raise WorkerError("a worker process died before it got its work") from error
 
     def receive(self) -> list[dict[str, Any]] | None:
         """Return the answers that are complete, or None when the process is gone. Call when readable."""

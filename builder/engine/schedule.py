@@ -26,7 +26,6 @@ from builder.plan.graph import Action
 from builder.plan.why import Reason
 from builder.step import Need
 from builder.store.actions import Record
-from builder.store.cas import Damaged
 from builder.store.locks import Lock
 from builder.store.store import Store
 
@@ -91,6 +90,7 @@ class Engine:
         self._selector = selectors.DefaultSelector()
         self._running: dict[Worker, Node] = {}
         self._attempts = 0
+        self._told = False
 
     @cached_property
     def _folder(self) -> Path:
@@ -110,7 +110,7 @@ class Engine:
                 if self._running:
                     self._listen()
                 elif waiting:
-                    time.sleep(_POLL_S)  # only keys that other builders hold are left
+                    self._wait_for_others(waiting)
         finally:
             if "_pool" in vars(self):
                 self._pool.close()
@@ -119,14 +119,25 @@ class Engine:
                     node.lock.release()
             self._selector.close()
 
+    def _wait_for_others(self, waiting: Sequence[Node]) -> None:
+        """Wait a little: all that is left are keys that other builds hold, and what depends on them."""
+        if not self._told:
+            name = next(node.action.name for node in waiting if node.decision)
+            self._events(Event("note", waiting[0].build, message=f"another build is making {name}; waiting for it"))
+            self._told = True
+        time.sleep(_POLL_S)
+
     def _advance(self, waiting: list[Node]) -> list[Node]:
         """Settle or start what can be; return what still waits."""
-        left = []
-        for node in waiting:
-            self._settle(node)
-            if node.outcome is None and not self._start(node):
-                left.append(node)
-        return left if len(left) == len(waiting) or not left else self._advance(left)
+        while True:
+            left = []
+            for node in waiting:
+                self._settle(node)
+                if node.outcome is None and not self._start(node):
+                    left.append(node)
+            if len(left) == len(waiting) or not left:
+                return left
+            waiting = left
 
     def _settle(self, node: Node) -> None:
         """Give the node an outcome if it needs no worker."""
@@ -166,6 +177,9 @@ class Engine:
             self._launch(node)
         except (BuilderError, OSError) as error:
             self._failed(node, _as_error(error, self._store.root))
+        except BaseException:  # damage, or Ctrl-C: this process may want the key again
+            lock.release()
+            raise
         return True
 
     def _has_room(self, node: Node) -> bool:
@@ -178,9 +192,8 @@ class Engine:
         assert node.decision is not None
         self._attempts += 1
         node.folder = self._folder / f"{self._attempts}"
-        trees = {port: (source, node.action.inputs[port][1]) for port, source in node.inputs.items()}
-        for port, (source, output) in trees.items():
-            self._take(source, output, node.folder / "inputs" / port)
+        for port, digest in _digests(node).items():
+            self._store.content.take(self._store.content.tree(digest), node.folder / "inputs" / port)
         (node.folder / "output").mkdir(parents=True)
         request = make_request(node.action, node.decision.parts, node.folder, offline=self._offline)
         worker = self._pool.take()
@@ -189,16 +202,6 @@ class Engine:
         node.started = time.monotonic()
         self._events(Event("started", node.build, node.action.name, reason=node.decision.reason))
         worker.send(request)
-
-    def _take(self, source: Node, port: str, folder: Path) -> None:
-        record = source.outcome.record if source.outcome else None
-        assert record is not None
-        try:
-            self._store.content.take(self._store.content.tree(record.outputs[port]), folder)
-        except Damaged as damage:
-            raise StoreError(
-                f"{damage}, seen while reading what {source.action.name} made", "build again: it is made anew"
-            ) from damage
 
     def _listen(self) -> None:
         for ready, _ in self._selector.select(timeout=_POLL_S):
@@ -250,6 +253,8 @@ class Engine:
         assert node.decision is not None
         assert node.folder is not None
         seconds = time.monotonic() - node.started
+        if not self._planner.unchanged(node.action, _digests(node), node.decision.key, answer["discovered"]):
+            raise StepError("what it read was changed while it ran", "build again")
         output = node.folder / "output"
         trees = {folder.name: self._store.content.add_tree(folder, self._folder) for folder in sorted(output.iterdir())}
         record = Record(

@@ -69,6 +69,11 @@ class Planner:
         why = (Why(Reason.FRESH),) if asked_for else self._why(recipe, action, key, parts)
         return Decision(action, Status.BUILT, key, parts, None, why)
 
+    def unchanged(self, action: Action, inputs: Mapping[str, str], key: str, discovered: Mapping[str, str]) -> bool:
+        """Return whether an action that has just run would get the same key again: nothing that it read was edited."""
+        same = key_of(key_parts(action, inputs, self._facts)) == key
+        return same and all(self._current(action, name) == digest for name, digest in discovered.items())
+
     def remember(self, recipe: str, decisions: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep each action's key parts for the next time somebody asks why."""
         self._facts.stats.remember(_LAST, {self._name(recipe, name): parts for name, parts in decisions.items()})
