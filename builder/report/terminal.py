@@ -18,6 +18,7 @@ __all__ = ["Terminal", "json_lines", "paint", "show_build", "show_error"]
 _CODES = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1", "cyan": "36"}
 _STYLES = {status.word: status.style for status in (*Status, *GateStatus)}
 _REDRAW_S = 0.1
+_ORDINARY = "first build"  # no reason that anybody asks for
 
 
 def paint(text: str, style: str, stream: TextIO) -> str:
@@ -56,11 +57,12 @@ class Terminal:
 
     def _line(self, event: Event) -> str:
         word = paint(f"{event.status:9}", _STYLES[event.status], self._out)
-        size = f"{event.bytes / 1e6:.2f} MB" if event.bytes else ""
+        size = f"{event.bytes / 1e6:.2f} MB" if event.bytes and event.bytes >= 5000 else ""
         took = f"{event.seconds:.1f} s" if event.seconds is not None else ""
         where = f"{event.build}/{event.action}" if event.build.isdigit() else event.action
         facts = ", ".join(f"{name} {value}" for name, value in event.facts)
-        words = "; ".join(part for part in (facts, event.reason) if part)
+        reason = "" if event.reason == _ORDINARY else event.reason
+        words = "; ".join(part for part in (facts, reason) if part)
         return f"  {word} {where:16} {event.key[:8]:8} {size:>10} {took:>8}  {words}".rstrip()
 
     def _draw(self, event: Event, *, force: bool) -> None:
