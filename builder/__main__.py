@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError, UsageError, did_you_mean
@@ -14,7 +16,7 @@ from builder.report.terminal import Terminal, json_lines, paint, show_build, sho
 
 if TYPE_CHECKING:
     from builder.build import Build
-    from builder.recipe.schema import Recipe
+    from builder.recipe.schema import Output, Recipe
 
 __all__ = ["main"]
 
@@ -24,7 +26,21 @@ _HYDRA_FLAGS = ("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i", "
 
 def main() -> None:
     """Run a command line and exit with its code."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  for good
+        else:
+            stream.reconfigure(errors="backslashreplace")
+    _forget_working_directory()
     sys.exit(run(sys.argv[1:]))
+
+
+def _forget_working_directory() -> None:
+    """Import nothing from the folder that we run in: `python -m` puts it first, and it holds somebody's data."""
+    here, home = Path.cwd(), Path(__file__).resolve().parents[1]
+    if here != home:
+        sys.path[:] = [folder for folder in sys.path if Path(folder or ".").absolute() != here]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -99,11 +115,11 @@ def _build(arguments: list[str]) -> int:
         for recipe in recipes:
             print(f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})", flush=True)
     builds = build(recipes, reader, sweep=sweep)
-    _show(builds, output)
+    _show(builds, output, sweep=sweep)
     return max((finished.exit_code for finished in builds), key=_severity)
 
 
-def _show(builds: Sequence[Build], output: object) -> None:
+def _show(builds: Sequence[Build], output: Output, *, sweep: bool) -> None:
     from builder.recipe.schema import Output
 
     if output is Output.TEXT:
@@ -111,7 +127,7 @@ def _show(builds: Sequence[Build], output: object) -> None:
             show_build(finished.manifest, finished.folder, idle=finished.idle)
     elif output is Output.JSON:
         manifests = [finished.manifest for finished in builds]
-        print(json.dumps(manifests[0] if len(manifests) == 1 else manifests, indent=2, ensure_ascii=False))
+        print(json.dumps(manifests if sweep else manifests[0], indent=2, ensure_ascii=False))
     else:
         for finished in builds:
             print(json.dumps({"kind": "manifest", "manifest": finished.manifest}, ensure_ascii=False))
@@ -124,8 +140,8 @@ def _severity(code: ExitCode) -> int:
 def _plan(arguments: list[str]) -> int:
     from builder.report.plan_table import show_plans
 
-    recipes, _ = _recipes(arguments)
-    return show_plans(recipes)
+    recipes, sweep = _recipes(arguments)
+    return show_plans(recipes, sweep=sweep)
 
 
 def _init(arguments: list[str]) -> int:

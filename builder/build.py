@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from builder.deliver import Folder, deliver
 from builder.engine.events import Event, Events
-from builder.engine.schedule import Engine, Node
+from builder.engine.node import Node
+from builder.engine.schedule import Engine
 from builder.errors import Interrupted, StoreError, UsageError, did_you_mean
 from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
@@ -56,6 +57,8 @@ def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: b
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
     planned, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
     """
+    if any(recipe.machine != recipes[0].machine for recipe in recipes):
+        raise UsageError("settings of the machine are the same for all builds of a sweep", "give them one value each")
     events = Events(*readers)
     graphs = [graph(recipe) for recipe in recipes]
     _check_fresh(recipes, graphs)
@@ -101,7 +104,7 @@ def _build(
             offline=machine.offline,
         )
         engine.run([node for nodes in plans for node in nodes])
-        folders = deliver(recipes, plans, store, facts, events, sweep=sweep)
+        folders = deliver(recipes, plans, store, stats, events, sweep=sweep)
     _remember(planner, recipes, plans)
     return [_finished(recipe, nodes, folder) for recipe, nodes, folder in zip(recipes, plans, folders, strict=True)]
 

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from builder.digest import digest_bytes
 from builder.engine.events import Event, Events
-from builder.engine.schedule import Node
-from builder.errors import StoreError
-from builder.gates import Evidence, Verdict, judge
+from builder.engine.node import Node
+from builder.gates import Evidence, judge
 from builder.outcomes import Status
-from builder.plan.keys import Facts
+from builder.outputs import OUTPUTS, new_folder, point
+from builder.recipe.locations import shown
 from builder.recipe.schema import Recipe
 from builder.report.manifest import Delivered, make_manifest, same_result
 from builder.step import Kind
 from builder.store.cas import Entry, Tree
+from builder.store.statcache import StatCache
 from builder.store.store import Store
 
 __all__ = ["Folder", "deliver"]
 
-OUTPUTS = Path("outputs")
 _PLACES = {
     Kind.ONNX: "artifacts",
     Kind.ENGINE: "artifacts",
@@ -50,20 +45,20 @@ def deliver(
     recipes: Sequence[Recipe],
     plans: Sequence[Sequence[Node]],
     store: Store,
-    facts: Facts,
+    stats: StatCache,
     events: Events,
     *,
     sweep: bool,
 ) -> list[Folder]:
     """Write a folder for each build. Raises Damaged where the store's bytes are not what they should be."""
     if not sweep:
-        return [_deliver(recipe, nodes, store, facts, events) for recipe, nodes in zip(recipes, plans, strict=True)]
+        return [_deliver(recipe, nodes, store, stats, events) for recipe, nodes in zip(recipes, plans, strict=True)]
     from builder.report.sweep import write_sweep
 
-    with _new_folder(OUTPUTS / "sweeps") as (part, publish):
+    with new_folder(OUTPUTS / "sweeps") as (part, publish):
         manifests, reports = [], []
         for index, (recipe, nodes) in enumerate(zip(recipes, plans, strict=True)):
-            content = _content(recipe, nodes, store, facts)
+            content = _content(recipe, nodes, store)
             reports.append(_write(part / str(index), content, recipe, nodes, store))
             manifests.append(content.manifest)
         write_sweep(part, reports)
@@ -76,31 +71,30 @@ class _Content:
     manifest: dict[str, Any]
     delivered: Delivered
     evidence: Evidence
-    verdicts: Sequence[Verdict]
 
 
-def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, facts: Facts, events: Events) -> Folder:
-    content = _content(recipe, nodes, store, facts)
+def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, stats: StatCache, events: Events) -> Folder:
+    content = _content(recipe, nodes, store)
     latest = OUTPUTS / recipe.name / "latest"
     if not any(node.outcome and node.outcome.status is Status.BUILT for node in nodes):
         known = _read_manifest(latest)
         if known is not None and same_result(known, content.manifest):
             final = latest.resolve()
-            _restore(final, content, store, facts, events)
-            return Folder(_shown(final), content.manifest, unchanged=True)
-    with _new_folder(OUTPUTS / recipe.name) as (part, publish):
+            _restore(final, known, content, store, stats, events)
+            return Folder(shown(final), content.manifest, unchanged=True)
+    with new_folder(OUTPUTS / recipe.name) as (part, publish):
         _write(part, content, recipe, nodes, store)
         final = publish()
     if content.manifest["status"] in (Status.BUILT.word, Status.DEFERRED.word):
-        _point(latest, final)
+        point(latest, final)
     return Folder(final, content.manifest, unchanged=False)
 
 
-def _content(recipe: Recipe, nodes: Sequence[Node], store: Store, facts: Facts) -> _Content:
+def _content(recipe: Recipe, nodes: Sequence[Node], store: Store) -> _Content:
     delivered = _delivered(nodes, store)
-    evidence = _evidence(nodes, delivered, store, facts)
+    evidence = _evidence(nodes, delivered, store)
     verdicts = judge(recipe, evidence)
-    return _Content(make_manifest(recipe, nodes, delivered, verdicts), delivered, evidence, verdicts)
+    return _Content(make_manifest(recipe, nodes, delivered, verdicts), delivered, evidence)
 
 
 def _delivered(nodes: Sequence[Node], store: Store) -> Delivered:
@@ -114,7 +108,7 @@ def _delivered(nodes: Sequence[Node], store: Store) -> Delivered:
     return places
 
 
-def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store, facts: Facts) -> Evidence:
+def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store) -> Evidence:
     kinds = {(node.action.name, port): kind for node in nodes for port, kind in node.action.step.outputs.items()}
     on_host = {node.action.name for node in nodes if node.action.on_host}
 
@@ -136,8 +130,14 @@ def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store, facts: 
         elsewhere={name: found for name, found in measurements.items() if name in on_host},
         sizes=sizes,
         finals=[node.action.name for node in makers if node.action.step.rank == highest],
-        target_missing=facts.device(nodes[0].action)[1] if on_host else "",
+        waiting=_waiting(nodes),
     )
+
+
+def _waiting(nodes: Sequence[Node]) -> str:
+    """Return why the measurement on the target is deferred, or ''."""
+    there = [node.outcome for node in nodes if Kind.MEASUREMENT in node.action.step.outputs.values()]
+    return next((outcome.reason for outcome in there if outcome and outcome.status is Status.DEFERRED), "")
 
 
 def _makes_artifacts(node: Node) -> bool:
@@ -163,10 +163,11 @@ def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node
     for name, text in recipe.hydra_files.items():
         _text(folder / ".hydra" / name, text)
     _text(folder / "build.log", _log(nodes))
-    return _pages(folder, content)
+    return _pages(folder, content, content.manifest)
 
 
-def _pages(folder: Path, content: _Content) -> dict[str, Any]:
+def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Write report and manifest; the manifest holds the digests of the others, so that an edit is noticed."""
     from builder.report.document import report_document
     from builder.report.page import render
 
@@ -174,15 +175,17 @@ def _pages(folder: Path, content: _Content) -> dict[str, Any]:
     final = evidence.finals[0] if len(evidence.finals) == 1 else None
     source = next((tree.bytes for (name, _), (_, tree) in content.delivered.items() if name == "model"), None)
     report = report_document(
-        content.manifest,
+        manifest,
         evidence.evaluations,
         {**evidence.measurements, **evidence.elsewhere},
         baseline_bytes=source,
         candidate_bytes=evidence.sizes.get(final) if final else None,
     )
-    _text(folder / "report.json", _json(report))
-    _text(folder / "report.html", render(report))
-    _text(folder / "manifest.json", _json(content.manifest))
+    pages = {"report.json": _json(report), "report.html": render(report)}
+    for name, text in pages.items():
+        _text(folder / name, text)
+    digests = {name: digest_bytes(text.encode()) for name, text in pages.items()}
+    _text(folder / "manifest.json", _json({**manifest, "pages": digests}))
     return report
 
 
@@ -192,69 +195,34 @@ def _files(delivered: Delivered) -> Iterator[tuple[str, Entry]]:
             yield f"{path}/{entry.path}", entry
 
 
-def _restore(folder: Path, content: _Content, store: Store, facts: Facts, events: Events) -> None:
+def _restore(
+    folder: Path, known: dict[str, Any], content: _Content, store: Store, stats: StatCache, events: Events
+) -> None:
     """Deliver again what somebody edited or removed from the newest build."""
-    for path, entry in _files(content.delivered):
+
+    def intact(path: str, digest: str) -> bool:
         try:
-            intact = facts.stats.digest(folder / path) == entry.sha256
+            same = stats.digest(folder / path) == digest
         except OSError:
-            intact = False
-        if not intact:
-            events(Event("warning", message=f"{_shown(folder) / path} was changed or removed; it is delivered again"))
+            same = False
+        if not same:
+            events(Event("warning", message=f"{shown(folder) / path} was changed or removed; it is delivered again"))
+        return same
+
+    for path, entry in _files(content.delivered):
+        if not intact(path, entry.sha256):
             store.content.take_file(entry, folder / path)
-    if not all((folder / name).is_file() for name in ("report.json", "report.html")):
-        _pages(folder, content)
+    pages = known.pop("pages", {})
+    if not pages or any(not intact(path, digest) for path, digest in pages.items()):
+        _pages(folder, content, known)
 
 
-@contextmanager
-def _new_folder(parent: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
-    """Yield a private folder and the function that gives it its final name, the time, once it is complete."""
-    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")  # noqa: DTZ005  people look for their own time of day
-    part = parent / f".{time}.{os.getpid()}.part"
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
-        part.mkdir(parents=True)
-        _sweep(parent)
-        yield part, lambda: _publish(part, parent / time)
-    except OSError as error:
-        raise StoreError(f"cannot write to {parent}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _publish(part: Path, final: Path) -> Path:
-    for number in itertools.count(1):
-        target = final if number == 1 else final.with_name(f"{final.name}-{number}")
-        try:
-            part.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            return target
-    raise AssertionError
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the private folders of builds that were killed."""
-    for part in parent.glob(".*.part"):
-        process = part.name.rsplit(".", 2)[1]
-        if not Path("/proc", process).exists():
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _point(link: Path, folder: Path) -> None:
-    fresh = link.with_name(f".latest.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder.name)
-    fresh.replace(link)
-
-
-def _read_manifest(folder: Path) -> Mapping[str, Any] | None:
-    try:
-        manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return manifest if manifest.get("schema") == 1 else None
+    return manifest if isinstance(manifest, dict) and manifest.get("schema") == 1 else None
 
 
 def _log(nodes: Sequence[Node]) -> str:
@@ -274,7 +242,3 @@ def _json(document: Mapping[str, Any]) -> str:
 def _text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

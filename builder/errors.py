@@ -10,7 +10,6 @@ BuilderError
 ├── StepError             1  a step cannot do its work on this input
 ├── WorkerError           1  the process that ran an action died
 ├── StoreError            1  the store cannot be read or written
-├── MissingTargetError    3  strict=true and the target is not here
 └── Interrupted         130  Ctrl-C
 """
 
@@ -25,7 +24,6 @@ __all__ = [
     "BuilderError",
     "DataError",
     "Interrupted",
-    "MissingTargetError",
     "ModelError",
     "RecipeError",
     "SourceError",
@@ -83,10 +81,6 @@ class WorkerError(BuilderError):
 
 class StoreError(BuilderError):
     pass
-
-
-class MissingTargetError(BuilderError):
-    exit_code = ExitCode.MISSING_TARGET
 
 
 class Interrupted(BuilderError):  # noqa: N818  it is no error of anybody's

@@ -12,7 +12,6 @@ from builder.recipe.schema import Gate, Recipe
 __all__ = ["Evidence", "Verdict", "judge"]
 
 _MIB = 1024 * 1024
-_P99_RUNS = 1000  # fewer than ten runs beyond a percentile say little about it
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Evidence:
     elsewhere: dict[str, dict[str, Any]]  # on another machine than the target: shown, never judged
     sizes: Mapping[str, int]  # action -> bytes of all files of its artifact
     finals: Sequence[str]  # the actions at the end of the chain
-    target_missing: str = ""  # why the target is not here
+    waiting: str = ""  # why nothing was measured on the target
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,9 @@ def _accuracy(gate: Gate, evidence: Evidence) -> Verdict:
     metric = found["metrics"].get(found["primary"]) if found.get("primary") else None
     if metric is None:
         return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the data has no labels to compare with")
+    if gate.confidence not in (None, metric["confidence"]):
+        words = f"{gate.label}: the interval is at {metric['confidence']:g}, the gate wants {gate.confidence:g}"
+        return Verdict(gate, GateStatus.UNMEASURED, message=f"{words}; set the confidence of evaluate to that too")
     low, high = metric["interval"]
     counts = high if gate.confidence else metric["drop"]
     words = f"{found['primary']} drops by {metric['drop']:.4f} [{low:.4f}, {high:.4f}]"
@@ -91,6 +93,8 @@ def _fidelity(gate: Gate, evidence: Evidence) -> Verdict:
 
 def _size(gate: Gate, evidence: Evidence) -> Verdict:
     names = evidence.sizes if gate.action else evidence.finals
+    if not names:
+        return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the recipe makes no artifact")
     found = _one(gate, {name: {"bytes": evidence.sizes.get(name)} for name in names}, "step")
     if isinstance(found, Verdict):
         return found
@@ -105,8 +109,8 @@ def _latency(gate: Gate, evidence: Evidence) -> Verdict:
     if isinstance(found, Verdict):
         return found
     subject = _candidate(found)
-    if gate.percentile == "p99" and subject["runs"] < _P99_RUNS:
-        words = f"{gate.label}: a 99th percentile needs {_P99_RUNS} runs, there are {subject['runs']}"
+    if gate.percentile == "p99" and not subject["p99_valid"]:
+        words = f"{gate.label}: a 99th percentile needs 1,000 runs, there are {subject['runs']}"
         return Verdict(gate, GateStatus.UNMEASURED, message=words)
     value = subject["latency_ms"][gate.percentile]
     return _limit(gate, value <= gate.limit, value, None, _machine(found), f"{gate.percentile} is {value:.3f} ms")
@@ -121,8 +125,8 @@ def _memory(gate: Gate, evidence: Evidence) -> Verdict:
 
 
 def _measured(gate: Gate, evidence: Evidence) -> Mapping[str, Any] | Verdict:
-    if evidence.target_missing and not evidence.measurements:
-        words = f"{gate.label}: waits for the target; {evidence.target_missing}"
+    if evidence.waiting and not evidence.measurements:
+        words = f"{gate.label}: waits for the target; {evidence.waiting}"
         return Verdict(gate, GateStatus.DEFERRED, message=words)
     return _one(gate, evidence.measurements, "benchmark")
 

@@ -30,8 +30,16 @@ def find_step(name: str) -> Step:
     found = _module(name)
     if found is None:
         raise RecipeError(f"there is no step '{name}'", did_you_mean(name, step_names()))
-    module = importlib.import_module(found)
-    return next(value for value in vars(module).values() if isinstance(value, Step) and value.name == name)
+    try:
+        module = importlib.import_module(found)
+    except Exception as error:  # somebody else's package: anything can happen
+        raise RecipeError(f"the step '{name}' cannot be imported from {found}: {error}", "mend or remove it") from error
+    step = next((value for value in vars(module).values() if isinstance(value, Step) and value.name == name), None)
+    if step is None:
+        raise RecipeError(
+            f"the module {found} holds no step '{name}'", "a step has the name of its file and entry point"
+        )
+    return step
 
 
 @cache

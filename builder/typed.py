@@ -7,6 +7,7 @@ string-keyed dicts, optionals, unions of scalars, str, int, float, bool.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from enum import Enum
@@ -91,17 +92,25 @@ def _dataclass(cls: type[Any], value: object, where: str) -> object:
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     for key in value:
         if key not in fields:
-            raise RecipeError(f"{where}: there is no key '{key}'", did_you_mean(str(key), fields))
+            raise RecipeError(f"{_in(where)}there is no key '{key}'", did_you_mean(str(key), fields))
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in value:
-            raise RecipeError(f"{where}.{name} is missing")
+            raise RecipeError(f"{_inside(where, name)} is missing")
     hints = _hints(cls)
-    arguments = {str(key): _convert(hints[str(key)], item, f"{where}.{key}") for key, item in value.items()}
+    arguments = {str(key): _convert(hints[str(key)], item, _inside(where, key)) for key, item in value.items()}
     try:
         return cls(**arguments)
     except ValueError as error:  # from a __post_init__ that checks ranges
-        raise RecipeError(f"{where}: {error}") from error
+        raise RecipeError(f"{_in(where)}{error}") from error
+
+
+def _inside(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _in(where: str) -> str:
+    return f"{where}: " if where else ""
 
 
 def _enum(cls: type[Enum], value: object, where: str) -> Enum:
@@ -122,9 +131,11 @@ def _scalar(hint: Any, value: object, where: str) -> object:
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if hint is str and isinstance(value, str):
+        if any(ord(character) < 32 and character not in "\n\t" for character in value):
+            raise RecipeError(f"{where}: control characters have no place here, got {value!r}")
         return value
     if hint is type(None) and value is None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def test_both_subjects_are_described_in_full(run: Run) -> None:
         latency = each["latency_ms"]
         assert latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
         assert each["p50_interval_ms"][0] <= median(each["blocks_ms"]) <= each["p50_interval_ms"][1]
+        assert each["p50_interval_of"] == "block medians"
         assert each["runtime"] == "onnxruntime"
         assert (each["threads"], each["batch"], each["warmup_runs"]) == (1, 1, 2)
         assert each["bytes"] == MODEL.stat().st_size
@@ -215,3 +217,13 @@ def test_the_plan_knows_what_kind_of_step_it_is() -> None:
     assert benchmark.name == "benchmark"
     assert benchmark.reproducible is Reproducible.MEASURED
     assert benchmark.inputs == {"model": Kind.ONNX, "baseline": Kind.ONNX}
+
+
+def test_a_process_that_cannot_start_leaves_no_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    before = set(Path("/proc/self/fd").iterdir())
+
+    with pytest.raises(FileNotFoundError):
+        Subject("model", tmp_path, {"threads": 1})
+
+    assert set(Path("/proc/self/fd").iterdir()) == before

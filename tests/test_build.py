@@ -55,7 +55,9 @@ def test_a_build_folder_has_everything_that_is_promised(small: Project) -> None:
         "artifacts/simplify/model.onnx",
         "artifacts/quantize/model.onnx",
     ]
-    assert json.loads((folder / "manifest.json").read_text())["artifacts"] == document["artifacts"]
+    stored = json.loads((folder / "manifest.json").read_text())
+    assert set(stored.pop("pages")) == {"report.json", "report.html"}
+    assert stored == document
 
 
 def test_an_option_re_runs_only_what_depends_on_it_and_says_why(small: Project) -> None:
@@ -148,6 +150,19 @@ def test_an_edited_artifact_is_delivered_again(small: Project) -> None:
     assert again.returncode == 0
     assert "delivered again" in again.stderr
     assert artifact.read_bytes() == good
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.json"])
+def test_an_edited_page_is_written_again(small: Project, name: str) -> None:
+    manifest(small)
+    page = small.folder / "outputs/small/latest" / name
+    good = page.read_bytes()
+    page.write_bytes(b"edited")
+    again = small.run("recipe=small")
+
+    assert "delivered again" in again.stderr
+    assert page.read_bytes() == good
+    assert len(builds(small)) == 1
 
 
 def test_a_changed_sample_re_runs_what_reads_that_split(small: Project) -> None:

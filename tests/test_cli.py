@@ -70,6 +70,27 @@ def test_strict_makes_a_deferred_build_exit_3(small: Project) -> None:
     assert "waiting for jetson_orin: compile" in strict.stdout
 
 
+def test_a_limit_for_another_machine_is_not_judged_here(small: Project) -> None:
+    import platform
+
+    other = {"x86_64": "aarch64", "aarch64": "x86_64"}[platform.machine()]
+    small.write("conf/target/other.yaml", f"name: other\narch: {other}\nruntime: onnxruntime\n")
+    quick = ("steps.benchmark.runs=20", "steps.benchmark.max_seconds=1", "steps.benchmark.warmup_runs=1")
+    words = (
+        "recipe=small",
+        "target=other",
+        "steps=[benchmark]",
+        "gates.max_latency_ms=1000",
+        "~gates.max_size_mib",
+        *quick,
+    )
+    done = small.run(*words, "strict=true")
+
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "  deferred  gate             max_latency_ms.p50: waits for the target" in done.stdout
+    assert "benchmark@host" in done.stdout
+
+
 def test_a_store_that_cannot_be_written_is_one_clear_error(small: Project) -> None:
     small.write("file", "no folder")
     done = small.run("recipe=small", "store=file/store")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import yaml
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from builder.data.feeds import calibration_feeds, predict
+from builder.data.dataset import samples
+from builder.data.feeder import Feeder
+from builder.data.feeds import predict
 from builder.errors import DataError, ModelError
 from builder.runtimes.onnxruntime import Session
-from builder.specs import Data, Model, Preprocess, Reader, Split
+from builder.specs import Data, DType, Model, Preprocess, Reader, Split
 from builder.typed import from_plain
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -52,7 +55,9 @@ def summing(folder: Path) -> Session:
 
 def stored(folder: Path, dtype: str = "float32", **arrays: NDArray[Any]) -> Data:
     np.savez(folder / "a.npz", **arrays)  # type: ignore[arg-type]
-    return Data("toy", Reader.NPZ, str(folder), splits={"test": Split("a.npz")}, preprocess=Preprocess(dtype=dtype))
+    return Data(
+        "toy", Reader.NPZ, str(folder), splits={"test": Split("a.npz")}, preprocess=Preprocess(dtype=DType(dtype))
+    )
 
 
 SUMMING = Model("summing", constants={"gain": 2.0}, state={"state": "next"})
@@ -115,17 +120,34 @@ def test_state_is_carried_through_a_sequence_and_starts_anew_in_the_next(tmp_pat
     result = predict(summing(tmp_path), SUMMING, data, "test")
 
     assert result.outputs[:, 0].tolist() == [2, 6, 12, 20, 60]
+    assert result.sequences == ["a.wav", "a.wav", "a.wav", "b.wav", "b.wav"]
 
 
-def test_calibration_feeds_hold_the_states_that_really_occur(tmp_path: Path) -> None:
+def test_feeds_hold_the_states_that_really_occur(tmp_path: Path) -> None:
     data = frames(tmp_path, {"a.wav": [1, 2, 3], "b.wav": [10]})
 
-    feeds = list(calibration_feeds(summing(tmp_path), SUMMING, data, "test"))
+    feeds = [fed.feed for fed in Feeder(summing(tmp_path), SUMMING, data).run(samples(data, "test"))]
 
     assert [feed["state"].tolist() for feed in feeds] == [[[0]], [[2]], [[6]], [[0]]]
     assert {feed["gain"].item() for feed in feeds} == {2.0}
     assert all(feed.keys() == {"x", "gain", "state"} for feed in feeds)
-    assert len(list(calibration_feeds(summing(tmp_path), SUMMING, data, "test", limit=2))) == 2
+
+
+def test_open_axes_of_states_and_constants_are_as_the_model_declares(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "s"], ["xs"]), helper.make_node("Add", ["xs", "c"], ["y"])]
+    nodes.append(helper.make_node("Identity", ["s"], ["next"]))
+    shapes: dict[str, Shape] = {"x": ["n", 3], "s": ["b", "d"], "c": ["m"]}
+    network = session(tmp_path, nodes, shapes, {"y": ["n", 3], "next": ["b", "d"]})
+    data = stored(tmp_path, samples=np.ones((2, 3), np.float32))
+    data.input = "x"
+    model = Model("m", constants={"c": 1.0}, state={"s": "next"}, shapes={"s": [1, 3], "c": [3]})
+
+    feeds = [fed.feed for fed in Feeder(network, model, data).run(samples(data, "test"))]
+    model.shapes["s"] = [3]
+
+    assert [(feed["s"].shape, feed["c"].tolist()) for feed in feeds] == 2 * [((1, 3), [1, 1, 1])]
+    with pytest.raises(ModelError, match="'s' has 2 dimensions, and the model's `shapes` gives 1"):
+        predict(network, model, data, "test")
 
 
 def test_samples_without_a_sequence_share_no_state(tmp_path: Path) -> None:
@@ -178,7 +200,7 @@ def test_all_remedies_together_make_an_image_fit(tmp_path: Path) -> None:
             elif "layout" in error.hint:
                 data.preprocess.layout = type(data.preprocess.layout)("NCHW")
             else:
-                data.preprocess.dtype = "float32"
+                data.preprocess.dtype = DType.FLOAT32
 
     assert len(hints) == 4
 
@@ -216,8 +238,6 @@ def test_a_split_without_samples_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="'test' has no samples"):
         predict(doubler(tmp_path, "n", 2), Model("m"), data, "test")
-    with pytest.raises(DataError, match="'test' has no samples"):
-        list(calibration_feeds(doubler(tmp_path, "n", 2), Model("m"), data, "test"))
 
 
 def test_the_real_network_gets_its_real_images() -> None:
@@ -226,11 +246,11 @@ def test_the_real_network_gets_its_real_images() -> None:
     network = Session(CONF / "assets" / "fashion_mobilenet" / "model.onnx")
 
     whole = predict(network, Model("m"), data, "test", limit=200)
-    single = list(calibration_feeds(network, Model("m"), data, "calibration", limit=8))
+    feds = Feeder(network, Model("m"), data, batch=1).run(islice(samples(data, "calibration"), 8), outputs=False)
 
     assert whole.labels is not None
     assert (whole.outputs.argmax(axis=1) == whole.labels).mean() > 0.75
-    assert {feed["image"].shape for feed in single} == {(1, 1, 28, 28)}
+    assert [fed.feed["image"].shape for fed in feds] == 8 * [(1, 1, 28, 28)]
 
 
 def test_silero_vad_declares_what_its_data_needs() -> None:

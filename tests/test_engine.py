@@ -51,6 +51,7 @@ def build(project: Project) -> tuple[int, str]:
         ("target.unlink()", "faulty did not write model/model.onnx"),
         ("target.write_bytes(b'garbage')", "rejects model.onnx"),
         ("(job.folder('extra') / 'x').write_text('x')", "wrote a port 'extra'"),
+        ("(job.output / 'notes.txt').write_text('x')", "wrote a port 'notes.txt'"),
         ("(target.parent / 'note.txt').write_text(str(job.output))", "holds the path of its folder"),
         ("(target.parent / 'link').symlink_to('/etc/passwd')", "neither a file nor a folder"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,7 @@ def test_options_that_make_no_sense_are_refused(
         ({"metrics": ["top3"]}, "there is no metric 'top3'; did you mean 'top5'?"),
         ({"confidence": 1.0}, "confidence lies between 0 and 1"),
         ({"batch": 0}, "batch is at least 1"),
+        ({"split": "calibration"}, "split is 'calibration', which quantize may have seen"),
     ],
 )
 def test_options_out_of_range_are_refused_before_anything_runs(options: dict[str, Any], phrase: str) -> None:
@@ -165,20 +167,41 @@ def test_without_data_the_message_says_how_to_choose_some(tmp_path: Path, ports:
 
 def test_it_declares_the_splits_that_it_reads() -> None:
     assert evaluate.splits(Options()) == ("calibration?", "test")
-    assert evaluate.splits(Options(split="calibration")) == ("calibration",)
+
+
+def sigmoid(folder: Path, bias: float) -> Path:
+    """Return the folder of a model that turns x + bias into a probability."""
+    shift = helper.make_node("Constant", [], ["b"], value=numpy_helper.from_array(np.array([bias], np.float32)))
+    nodes = [shift, helper.make_node("Add", ["x", "b"], ["s"]), helper.make_node("Sigmoid", ["s"], ["p"])]
+    values = [helper.make_tensor_value_info(value, TensorProto.FLOAT, ["n", 1]) for value in ("x", "p")]
+    graph = helper.make_graph(nodes, "toy", values[:1], values[1:])
+    folder.mkdir()
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+def test_frames_of_one_recording_are_no_independent_samples(tmp_path: Path) -> None:
+    ports = {"reference": sigmoid(tmp_path / "reference", 0.0), "model": sigmoid(tmp_path / "model", 0.4)}
+    tone = np.sin(np.arange(1000) / 40)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as stream:
+        stream.setparams((1, 2, 1000, 0, "NONE", ""))
+        stream.writeframes((20000 * tone).astype("<i2").tobytes())
+    (tmp_path / "a.csv").write_text("start,end\n0,0.12\n0.3,0.5\n")
+    preprocess = Preprocess(sample_rate_hz=1000, frame=1, scale=3.0)
+    data = Data(
+        "d", Reader.WAV_SEGMENTS, str(tmp_path), splits={"test": Split("a.wav", "a.csv")}, preprocess=preprocess
+    )
+
+    metrics = run(tmp_path, ports, Model("m", task=Task.BINARY), data)["metrics"]
+
+    for name in ("f1", "auc", "accuracy"):
+        assert metrics[name]["method"].startswith("moving-block bootstrap (Künsch 1989) of 10 samples")
+    assert metrics["accuracy"]["interval"][0] < metrics["accuracy"]["drop"] < metrics["accuracy"]["interval"][1]
 
 
 def test_a_binary_model_is_judged_by_f1_auc_and_accuracy(tmp_path: Path) -> None:
-    ports = {}
-    for name, bias in (("reference", 0.0), ("model", 0.4)):
-        shift = helper.make_node("Constant", [], ["b"], value=numpy_helper.from_array(np.array([bias], np.float32)))
-        nodes = [shift, helper.make_node("Add", ["x", "b"], ["s"]), helper.make_node("Sigmoid", ["s"], ["p"])]
-        values = [helper.make_tensor_value_info(value, TensorProto.FLOAT, ["n", 1]) for value in ("x", "p")]
-        graph = helper.make_graph(nodes, "toy", values[:1], values[1:])
-        ports[name] = tmp_path / name
-        ports[name].mkdir()
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        onnx.save(model, ports[name] / "model.onnx")
+    ports = {"reference": sigmoid(tmp_path / "reference", 0.0), "model": sigmoid(tmp_path / "model", 0.4)}
     labels = np.arange(200) % 2
     scores = (labels - 0.5 + np.random.default_rng(0).normal(size=200)).astype(np.float32)
     np.savez(tmp_path / "a.npz", samples=scores[:, None], labels=labels)

@@ -15,7 +15,7 @@ from builder.recipe.schema import Recipe
 def evaluation(drop: float = 0.004, high: float = 0.012, **more: Any) -> dict[str, Any]:
     return {
         "primary": "top1",
-        "metrics": {"top1": {"drop": drop, "interval": [drop - 0.01, high], "reference": 0.9, "candidate": 0.9 - drop}},
+        "metrics": {"top1": {"drop": drop, "interval": [drop - 0.01, high], "confidence": 0.95}},
         "fidelity": {"snr_db": 30.0, "agreement": 0.99, "cosine": 1.0, "identical": False},
         **more,
     }
@@ -25,6 +25,7 @@ def measurement(runs: int = 1000) -> dict[str, Any]:
     subject = {
         "name": "candidate",
         "runs": runs,
+        "p99_valid": runs >= 1000,
         "latency_ms": {"p50": 2.0, "p90": 2.5, "p99": 4.0},
         "memory_mib": 30.0,
     }
@@ -97,7 +98,7 @@ def test_p99_needs_a_thousand_runs() -> None:
     found = verdict("gates.max_latency_ms={p99: 5}", measurements={"benchmark": measurement(runs=999)})
 
     assert found.status is GateStatus.UNMEASURED
-    assert "needs 1000 runs, there are 999" in found.message
+    assert "needs 1,000 runs, there are 999" in found.message
 
 
 def test_latency_on_an_absent_target_waits_and_is_not_judged_on_the_host() -> None:
@@ -105,7 +106,7 @@ def test_latency_on_an_absent_target_waits_and_is_not_judged_on_the_host() -> No
         "gates.max_latency_ms=1000",
         measurements={},
         elsewhere={"benchmark@host": measurement()},
-        target_missing="jetson_orin is aarch64",
+        waiting="jetson_orin is aarch64",
     )
 
     assert found.status is GateStatus.DEFERRED

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from builder.__main__ import run
+from builder.errors import UsageError
 from builder.init.arguments import name_of
+from builder.init.files import write
 from builder.recipe.compose import compose
 from builder.recipe.schema import Recipe
 from builder.specs import Layout, Reader, Task
@@ -337,6 +339,31 @@ def test_a_folder_that_cannot_be_made_leaves_nothing_behind(folder: Path, capsys
     assert "cannot write" in capsys.readouterr().err
     assert files(folder) == before
     assert not (folder / "conf").exists()
+
+
+def test_where_the_second_file_cannot_take_its_place_the_first_gets_its_content_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "a" / "old.yaml", tmp_path / "b" / "new.yaml"
+    old.parent.mkdir()
+    old.write_text("old")
+    replace = Path.replace
+    done: list[Path] = []
+
+    def full(self: Path, target: Path) -> Path:
+        if len(done) == 2:
+            raise OSError(28, "No space left on device")
+        done.append(target)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageError, match=r"cannot write .*last.yaml: No space left on device"):
+        write({old: "changed", new: "made", tmp_path / "last.yaml": "made"})
+
+    assert done == [old, new]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [old]
+    assert old.read_text() == "old"
+    assert not new.parent.exists()
 
 
 @pytest.mark.parametrize(

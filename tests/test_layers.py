@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,12 @@ LAYERS = [
     ["registry"],
     ["recipe"],
     ["plan"],
-    ["gates"],
+    ["gates", "outputs"],
     ["engine"],
     ["report"],
     ["deliver"],
     ["build"],
-    ["init"],
+    ["api", "init"],
     ["__main__"],
 ]
 # The worker's side of the engine runs steps; only the builder's side knows plans.
@@ -78,6 +79,14 @@ def test_only_the_recipe_layer_knows_hydra_and_omegaconf() -> None:
     assert users == {"recipe"}
 
 
-def test_the_public_names_are_these() -> None:
-    assert builder.__all__ == ["__version__", "build", "compose", "plan"]
-    assert all(getattr(builder, name) for name in builder.__all__)
+def test_the_public_functions_are_functions() -> None:
+    from builder.api import build, compose, plan
+
+    assert all(inspect.isfunction(public) for public in (build, compose, plan))
+
+
+def test_the_api_exports_what_it_lists() -> None:
+    from builder import api
+
+    assert api.__all__ == sorted(api.__all__)
+    assert {name for name in vars(api) if not name.startswith("_")} - {"annotations"} == set(api.__all__)

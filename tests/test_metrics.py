@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log10
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from builder.errors import BuilderError, DataError, StepError
+from builder.measure import paired
 from builder.measure.fidelity import ROWS, fidelity
 from builder.measure.metrics import METRICS, chosen, compare
-from builder.measure.paired import auc_difference, f1_difference, placements, proportion_difference
+from builder.measure.paired import auc_difference, blocks_of, f1_difference, placements, proportion_difference
 from builder.specs import Task
 
 Array = NDArray[Any]
@@ -146,6 +148,73 @@ def test_f1_and_accuracy_are_those_of_the_textbook(first: Array, second: Array) 
     assert f1.reference == pytest.approx(expected)
     assert accuracy.reference == pytest.approx((says == labels).mean())
     assert f1.interval == f1_difference(labels, first >= 0.5, second >= 0.5, 0.95)
+
+
+def frames(random: np.random.Generator, n: int = 600) -> tuple[Array, Array, Array]:
+    """Labels, and scores of two models, of the frames of a recording: each much like the one before it."""
+    noise = random.normal(size=(n + 100, 3))
+    for at in range(1, len(noise)):
+        noise[at] = 0.85 * noise[at - 1] + (1 - 0.85**2) ** 0.5 * noise[at]
+    label, first, second = noise[100:].T
+    good = 1.5 * (label > 0) + first
+    return (label > 0).astype(int), good, good + 0.7 * second
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "auc"])
+def test_of_frames_that_follow_each_other_the_interval_covers_the_true_drop(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paired, "RESAMPLES", 300)
+    measures: dict[str, Any] = {
+        "accuracy": lambda y, a, b, *more: proportion_difference((a > 0.75) == y, (b > 0.75) == y, *more),
+        "f1": lambda y, a, b, *more: f1_difference(y, a > 0.75, b > 0.75, *more),
+        "auc": auc_difference,
+    }
+    deviation = (1 + 0.7**2) ** 0.5
+    normal, level = NormalDist(), 1.5 / 2**0.5 if metric == "auc" else 0.75
+    truth = normal.cdf(level) - normal.cdf(level / deviation)
+    same = blocks_of(600 * ["a.wav"])
+
+    alone = coverage(measures[metric], frames, truth, 150)
+    together = coverage(lambda *drawn: measures[metric](*drawn, same), frames, truth, 150)
+
+    assert alone < 0.85
+    assert together > 0.88
+
+
+def test_blocks_hold_neighbours_of_one_sequence() -> None:
+    found = blocks_of(["", "", *12 * ["a"], "b", "b", *11 * ["a"]])
+
+    assert found is not None
+    assert found.length == 3
+    stretches = list(zip(found.first.tolist(), found.after.tolist(), strict=True))
+    assert stretches[:3] == [(0, 1), (1, 2), (2, 5)]
+    assert (11, 14) in stretches
+    assert (14, 16) in stretches  # a sequence shorter than a block is one
+    assert not any(first < edge < after for first, after in stretches for edge in (2, 14, 16))
+    assert found.sums(np.arange(27)[:, None])[2, 0] == 2 + 3 + 4
+
+
+def test_samples_of_no_sequence_or_each_of_its_own_are_independent() -> None:
+    assert blocks_of([]) is None
+    assert blocks_of(["", "", ""]) is None
+    assert blocks_of(["a", "b", "c"]) is None
+
+
+@pytest.mark.parametrize("metric", ["f1", "auc", "accuracy"])
+def test_the_method_names_the_blocks_and_the_interval_is_never_narrower(metric: str) -> None:
+    labels, first, second = frames(np.random.default_rng(0), 1000)
+    good, bad = (1 / (1 + np.exp(0.75 - scores)) for scores in (first, second))
+
+    alone = compare(metric, labels, good, bad, 0.95)
+    together = compare(metric, labels, good, bad, 0.95, 1000 * ["a.wav"])
+    again = compare(metric, labels, good, bad, 0.95, 1000 * ["a.wav"])
+
+    assert together == again
+    assert together.method == f"moving-block bootstrap (Künsch 1989) of 10 samples, no narrower than {alone.method}"
+    assert (together.reference, together.drop) == (alone.reference, alone.drop)
+    assert together.interval[0] <= alone.interval[0] <= alone.interval[1] <= together.interval[1]
+    assert together.interval != alone.interval
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(6, 12))

@@ -151,6 +151,10 @@ def test_a_measurement_for_another_machine_is_two_actions(folder: Path) -> None:
     assert names["benchmark@host"]["model"] == "quantize"
 
 
+def test_a_processor_of_another_kind_is_another_machine(folder: Path) -> None:
+    assert "benchmark@host" in inputs("target.arch=aarch64", "steps=[quantize,benchmark]")
+
+
 def test_a_step_that_makes_no_sense_for_the_target_is_a_recipe_error(folder: Path) -> None:
     with pytest.raises(RecipeError, match="steps.compile: target 'host' runs onnxruntime"):
         inputs("steps=[quantize,compile]")
@@ -223,7 +227,7 @@ def test_the_key_of_an_action_holds_no_path_or_name(folder: Path, tmp_path: Path
     assert str(Path.home()) not in json.dumps(parts)
     assert key_of(parts) == key_of(renamed)
     assert set(parts) == {
-        "schema", "step", "implementation", "options", "inputs", "toolchain", "model", "data", "instruction_set",
+        "step", "implementation", "options", "inputs", "toolchain", "model", "data", "instruction_set",
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from builder.errors import DataError, ModelError, StepError
 from builder.onnxtools.calibration import Method, Observer
 from builder.onnxtools.trt_rules import check
 from builder.runtimes.onnxruntime import Session
-from builder.specs import Data, Layout, Model, Preprocess, Reader, Split
+from builder.specs import Data, DType, Layout, Model, Preprocess, Reader, Split
 from builder.step import Job
 from builder.steps.quantize import Calibration, Exclude, Mode, Options, Style, quantize
 
@@ -83,7 +83,7 @@ def make_job(model: Any, folder: Path, *, samples: int = 16, dtype: str = "float
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
     np.save(folder / "calibration.npy", np.random.default_rng(0).standard_normal((samples, *shape)).astype(dtype))
     splits = {"calibration": Split("calibration.npy")}
-    data = Data("d", Reader.NPZ, root=str(folder), splits=splits, preprocess=Preprocess(dtype=dtype))
+    data = Data("d", Reader.NPZ, root=str(folder), splits=splits, preprocess=Preprocess(dtype=DType(dtype)))
     return Job(inputs={"model": folder / "in"}, output=folder / "out", model=Model("m"), data=data, **more)
 
 
@@ -266,18 +266,36 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         lambda: Calibration(samples=0),
         lambda: Calibration(percentile=50),
         lambda: Calibration(percentile=100.5),
-        lambda: Calibration(split=""),
         lambda: Options(style=Style.TENSORRT, mode=Mode.DYNAMIC),
         lambda: Options(style=Style.TENSORRT, reduce_range=True),
     ],
 )
 def test_options_that_make_no_sense_are_refused(make: Any) -> None:
-    with pytest.raises(ValueError, match=r"must|needs|names|is for"):
+    with pytest.raises(ValueError, match=r"must|needs|is for"):
         make()
 
 
+@pytest.mark.parametrize("style", list(Style))
+def test_what_stays_in_float_inside_control_flow_is_said(tmp_path: Path, style: Style) -> None:
+    result = helper.make_tensor_value_info("t", TensorProto.FLOAT, ["n", 8])
+    product = helper.make_node("MatMul", ["h", "w"], ["t"], name="inner")
+    branch = helper.make_graph([product], "b", [], [result])
+    nodes: list[Any] = [
+        ("MatMul", ["x", "w"], ["h"], {}),
+        ("ReduceMax", ["x"], ["m"], {"keepdims": 0}),
+        ("Cast", ["m"], ["c"], {"to": 9}),
+    ]
+    nodes.append(("If", ["c"], ["y"], {"then_branch": branch, "else_branch": branch}))
+    work = make_job(build(nodes, [weight("w", 8, 8)], ["n", 8], {"y": ["n", 8]}), tmp_path)
+
+    facts = quantize.run(options(style=style), work).facts
+
+    assert facts["in subgraphs"] == "2 left in float"
+    assert "in subgraphs" not in quantize.run(options(style=style), make_job(residual(), tmp_path / "flat")).facts
+
+
 def test_only_static_quantization_reads_the_data() -> None:
-    assert quantize.splits(Options(calibration=Calibration(split="tune"))) == ("tune",)
+    assert quantize.splits(Options()) == ("calibration",)
     assert quantize.splits(Options(mode=Mode.DYNAMIC)) == ()
 
 

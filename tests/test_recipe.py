@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import BuilderError, RecipeError
-from builder.recipe.compose import compose, compose_sweep, recipe_names
+from builder.recipe.compose import compose, compose_sweep, group_options
 from builder.recipe.locations import share
 from builder.typed import to_plain
 
@@ -51,7 +51,7 @@ def test_users_recipes_come_before_ours(folder: Path) -> None:
 def test_the_list_of_recipes_has_the_users_and_ours(folder: Path) -> None:
     recipe(folder, "mine", BASE)
 
-    assert {"mine", "jetson_int8"} <= set(recipe_names())
+    assert {"mine", "jetson_int8"} <= set(group_options("recipe"))
 
 
 def test_a_recipe_without_a_package_header_is_global(folder: Path) -> None:
@@ -156,11 +156,25 @@ MISTAKES = [
     (["recipe=base", "gates.max_latency_ms={p95: 3}"], "there is no key 'p95'", "'p99'"),
     (["recipe=base", "model=null"], "names nothing", "give a name"),
     (["recipe=base", "jobs=0"], "at least 1", ""),
-    (["recipe=base", "name=../../x"], "expected small letters", ""),
+    (["recipe=base", "name=../../x"], "small letters", ""),
+    (["recipe=base", "name=store"], "'store' is taken", ""),
+    (["recipe=base", f"name={'x' * 65}"], "at most 64", ""),
+    (["recipe=base", "steps.quantize=null"], "expected a mapping, got None", "~steps.quantize"),
+    (["recipe=base", "steps=[simplify,null]"], "", ""),
+    (["recipe=base", "a.b.c=1"], "on the command line (a.b.c=1): there is no key 'a'", ""),
+    (["recipe=base", "summary='a\u001b[2J'"], "control characters", ""),
     (["recipe=base", "steps.quantize.inputs={modle: simplify}"], "there is no key 'modle'", "'model'"),
     (["recipe=base", "steps.quantize.inputs={model: simplfy}"], "there is no action 'simplfy'", "'simplify'"),
     (["recipe=base", "model.sha256=abc"], "64 hexadecimal digits", ""),
     (["recipe=["], "cannot read 'recipe=['", "quote"),
+    (["recipe=base,jetson_int8"], "names several", "-m recipe=A,B"),
+    (["recipe=base", "model=[fashion_mobilenet]"], "names several", "-m model=A,B"),
+    (["recipe=base", "gates.max_size_mib=inf"], "expected a number, got inf", ""),
+    (["recipe=base", "model.path=5"], "expected text, got the number 5", "'5'"),
+    (["recipe=base", "steps.simplify=5"], "steps.simplify: expected a mapping, got 5", ""),
+    (["recipe=base", "+gates.quantize=5"], "gates.quantize: expected a mapping of limits, got 5", ""),
+    (["recipe=base", "gates.confidence=95"], "expected a number between 0 and 1", ""),
+    (["recipe=base", "jobs=a"], "(jobs=a): jobs: expected a whole number, got 'a'", ""),
     ([], "nothing says what to build", "recipe=NAME"),
 ]
 
@@ -192,7 +206,10 @@ def test_a_mistake_is_one_error_that_names_the_right_spelling(
             "steps: {quantize: {per_channel: 3}}\n",
             "recipes/wrong.yaml:2: steps.quantize.per_channel: expected true or false",
         ),
+        ("steps: simplify\n", "recipes/wrong.yaml:2: steps: expected a mapping, got 'simplify'"),
+        ("summary: ${summary}\n", "summary: "),
         ("steps: [\n", "recipes/wrong.yaml: not YAML"),
+        ("steps: [simplify]\n", "recipe 'wrong': a value has another shape"),
     ],
 )
 def test_a_mistake_in_a_recipe_is_told_with_file_and_line(folder: Path, body: str, says: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ModelError, StepError
+from builder.outcomes import Reproducible
 from builder.runtimes.onnxruntime import Session
 from builder.specs import Model
 from builder.step import Job
@@ -162,3 +163,7 @@ def test_a_model_that_onnx_runtime_rejects_is_a_model_error(tmp_path: Path) -> N
 def test_checks_cannot_be_negative() -> None:
     with pytest.raises(ValueError, match="checks is -1"):
         Options(checks=-1)
+
+
+def test_what_is_folded_in_floating_point_belongs_to_one_kind_of_processor() -> None:
+    assert simplify.reproducible is Reproducible.PER_CPU

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import http.server
 import json
+import re
 import ssl
 import threading
 import zipfile
@@ -87,6 +88,17 @@ def test_a_wheel_that_is_not_as_declared_is_one_clear_error(packaged: Project, w
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not (packaged.folder / "outputs/small/latest").exists()
+
+
+def test_a_new_version_of_a_tool_fetches_nothing_again(packaged: Project) -> None:
+    before = packaged.run(*SIMPLIFY, "output=json")
+    packaged.write("site/onnxruntime-99.dist-info/METADATA", "Metadata-Version: 2.1\nName: onnxruntime\nVersion: 99\n")
+    packaged.environment["PYTHONPATH"] = f"{packaged.folder / 'site'}:{packaged.environment['PYTHONPATH']}"
+    after = json.loads(packaged.run(*SIMPLIFY, "output=json", "offline=true").stdout)
+
+    assert before.returncode == 0, before.stderr
+    assert after["actions"][0]["status"] == "cached"
+    assert re.search(r"onnxruntime \S+ -> 99", after["actions"][1]["reason"])
 
 
 def test_external_data_is_followed_copied_and_checked(small: Project) -> None:

@@ -140,11 +140,29 @@ def test_a_damaged_result_is_never_a_hit(store: Store, tmp_path: Path) -> None:
     assert lookup(store) is None
 
 
-def test_the_first_writer_of_a_key_wins(store: Store, tmp_path: Path) -> None:
-    first = commit(store, folder(tmp_path / "one", a=b"one"))
-    commit(store, folder(tmp_path / "two", a=b"two"))
+def test_a_result_that_was_made_anew_takes_the_place_of_one_whose_bytes_are_gone(store: Store, tmp_path: Path) -> None:
+    commit(store, folder(tmp_path / "one", a=b"one"))
+    for path in objects(store):
+        path.unlink()
+    new = commit(store, folder(tmp_path / "two", a=b"two"))
 
-    assert lookup(store) == first
+    assert lookup(store) == new
+
+
+def test_a_result_that_cannot_be_read_for_a_moment_is_not_set_aside(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = commit(store, folder(tmp_path / "one", a=b"one"))
+
+    def too_many(_path: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", too_many)
+        with pytest.raises(StoreError, match="Too many open files"):
+            lookup(store)
+
+    assert lookup(store) == record
 
 
 def test_a_result_counts_only_while_its_discovered_files_are_what_they_were(store: Store, tmp_path: Path) -> None:

@@ -81,3 +81,14 @@ def test_nodes_inside_control_flow_are_looked_at() -> None:
     branch = helper.make_graph([helper.make_node("Swirl", ["x"], ["t"], domain="my.ops")], "b", [], [result])
     nodes = [("If", ["yes"], ["y"], {"then_branch": branch, "else_branch": branch})]
     assert {f.code for f in check(model(nodes, [value("yes", 1, "bool")]))} == {"TRT006"}
+
+
+def test_weights_inside_control_flow_are_looked_at() -> None:
+    result = helper.make_tensor_value_info("t", onnx.TensorProto.FLOAT, None)
+    inside = [value("inner_s", 0.1), value("three", 3, "int8")]
+    nodes = [helper.make_node(op, read, made, name=made[0]) for op, read, made, _ in pair("x", "t", "three", "inner_s")]
+    branch = helper.make_graph(nodes, "b", [], [result], inside)
+    outer = [("If", ["yes"], ["y"], {"then_branch": branch, "else_branch": branch})]
+    findings = check(model(outer, [value("yes", 1, "bool")]))
+    assert {f.code for f in findings} == {"TRT002"}
+    assert "is not 0" in findings[0].message

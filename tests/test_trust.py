@@ -28,6 +28,11 @@ ATTACKS = {
     "jobs": "jobs: 64\n",
     "offline": "offline: true\n",
     "the store by a package in the defaults": "defaults:\n  - /data@store: fashion_mnist\n",
+    "a host by another recipe's package": "defaults:\n  - /recipe/other@model: x\n",
+    "a package that starts anew": "defaults:\n  - /recipe/other@steps._global_.data: x\n",
+    "the machine's dataset, quoted": "summary: ${data.root}\n",
+    "Hydra's values, plainly": "summary: ${hydra.runtime.cwd}\n",
+    "the machine's values": "summary: ${jobs}\n",
     "a file outside the folders": "defaults:\n  - /model: ../../evil\n",
 }
 

@@ -90,10 +90,4 @@ def check_no_overlap(data: Data, a: str = "calibration", b: str = "test") -> tup
 def _split(data: Data, name: str) -> Split:
     if name not in data.splits:
         raise DataError(f"data '{data.name}' has no split '{name}'", hint=did_you_mean(name, data.splits))
-    portion = data.splits[name].portion
-    if len(portion) != 2 or not 0 <= portion[0] < portion[1] <= 1:
-        raise DataError(
-            f"data '{data.name}': portion of '{name}' is [low, high) within 0 and 1, got {portion}",
-            hint="for example [0.0, 0.2] and [0.2, 1.0]",
-        )
     return data.splits[name]

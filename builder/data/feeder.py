@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from builder.data.fit import check_fit
 from builder.data.sample import Sample
 from builder.errors import DataError, ModelError, did_you_mean
-from builder.runtimes.onnxruntime import Session, Tensor
+from builder.runtimes.onnxruntime import Session
 from builder.specs import Data, Model
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ class Feeder:
 
     Where the first axis of the inputs is open and there is no state, samples go in batches; where it is fixed, in
     batches of that size, the last one filled up with its last sample. A model with state gets one sample at a time;
-    its state starts as zeros (open axes are 1) in each sequence. Raises ModelError where constants or states are not
-    in the model, and DataError where it cannot be told which input takes the samples.
+    its state starts as zeros in each sequence. Open axes of states and constants are as `model.shapes` says, else 1.
+    Raises ModelError where constants, states or their shapes are not the model's, and DataError where it cannot be
+    told which input takes the samples.
     """
 
     def __init__(self, session: Session, model: Model, data: Data, batch: int = 64) -> None:
@@ -45,7 +46,7 @@ class Feeder:
         self._inputs = {tensor.name: tensor for tensor in session.inputs}
         self._outputs = {tensor.name: index for index, tensor in enumerate(session.outputs)}
         self._check_names()
-        self._constants = {name: _constant(self._inputs[name], value) for name, value in model.constants.items()}
+        self._constants = {name: self._full(name, value) for name, value in model.constants.items()}
         self._free = [name for name in self._inputs if name not in model.constants and name not in model.state]
         self._fixed = self._fixed_batch()
         self._batch = 1 if model.state else self._fixed or batch
@@ -128,10 +129,13 @@ class Feeder:
         return {name: np.stack([arrays[name] for arrays in filled]) for name in group[0]}
 
     def _zeros(self) -> Feed:
+        return {name: self._full(name, 0) for name in self._model.state}
+
+    def _full(self, name: str, value: float) -> NDArray[Any]:
         import numpy as np
 
-        states = [self._inputs[name] for name in self._model.state]
-        return {tensor.name: np.zeros([size or 1 for size in tensor.shape], tensor.dtype) for tensor in states}
+        tensor = self._inputs[name]
+        return np.full(tensor.closed(self._model.shapes.get(name)), value, tensor.dtype)
 
     def _fixed_batch(self) -> int | None:
         """Return the size of the first axis of the inputs where the model fixes it."""
@@ -152,12 +156,6 @@ class Feeder:
                     f"model '{self._model.name}': {option} names '{name}', which is no {what} of it",
                     hint=did_you_mean(name, known),
                 )
-
-
-def _constant(tensor: Tensor, value: float) -> NDArray[Any]:
-    import numpy as np
-
-    return np.full([size or 1 for size in tensor.shape], value, tensor.dtype)
 
 
 def _shapes(arrays: Feed) -> list[tuple[int, ...]]:

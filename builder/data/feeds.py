@@ -1,8 +1,8 @@
-"""Run a model on a split of a dataset: for its predictions, or for the inputs that a calibration needs."""
+"""Run a model on a split of a dataset for its predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,15 +16,16 @@ from builder.specs import Data, Model
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Predictions", "calibration_feeds", "predict"]
+__all__ = ["Predictions", "predict"]
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A model's first output for each sample, [n, ...], and the labels, [n], where there are any."""
+    """A model's first output for each sample, [n, ...], its label, [n], where there are any, and its sequence."""
 
     outputs: NDArray[Any]
     labels: NDArray[Any] | None
+    sequences: list[str]
 
 
 def predict(
@@ -48,9 +49,11 @@ def predict(
     total = min(expected_count(data, split), limit or 2**62)
     blocks: list[NDArray[Any]] = []
     labels: list[int | float | None] = []
+    sequences: list[str] = []
     for fed in feeder.run(islice(samples(data, split), limit)):
         blocks.append(feeder.rows(fed.outputs[0], len(fed.samples)))
         labels += [sample.label for sample in fed.samples]
+        sequences += [sample.sequence for sample in fed.samples]
         if progress:
             progress(len(labels), max(total, len(labels)))
     if not blocks:
@@ -60,22 +63,7 @@ def predict(
             f"data '{data.name}': the model's first output has another shape from sample to sample",
             hint="bring samples to one size with data.preprocess.resize or crop",
         )
-    return Predictions(np.concatenate(blocks), _labels(labels, data, split))
-
-
-def calibration_feeds(
-    session: Session, model: Model, data: Data, split: str, limit: int | None = None
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield all of the model's inputs, sample by sample, with the constants and with the states that really occur.
-
-    A model with state is run for that; one with a fixed batch gets batches. Raises as `predict`.
-    """
-    feeder = Feeder(session, model, data, batch=1)
-    fed = None
-    for fed in feeder.run(islice(samples(data, split), limit), outputs=bool(model.state)):
-        yield fed.feed
-    if fed is None:
-        raise DataError(f"data '{data.name}': the split '{split}' has no samples")
+    return Predictions(np.concatenate(blocks), _labels(labels, data, split), sequences)
 
 
 def _labels(labels: list[int | float | None], data: Data, split: str) -> NDArray[Any] | None:

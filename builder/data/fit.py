@@ -10,7 +10,7 @@ from builder.runtimes.onnxruntime import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["check_fit"]
+__all__ = ["check_fit", "fits"]
 
 
 def check_fit(tensor: Tensor, array: NDArray[Any], where: str) -> bool:
@@ -20,25 +20,20 @@ def check_fit(tensor: Tensor, array: NDArray[Any], where: str) -> bool:
     """
     dtype, shape = str(array.dtype), array.shape
     if dtype == tensor.dtype:
-        if _fits(shape, tensor.shape[1:]) and len(tensor.shape) > 0:
+        if fits(shape, tensor.shape[1:]) and len(tensor.shape) > 0:
             return True
-        if _fits(shape, tensor.shape):
+        if fits(shape, tensor.shape):
             return False
     raise DataError(
-        f"{where}: the model's input '{tensor.name}' takes {_words(tensor.dtype, tensor.shape)} "
-        f"(the first axis is the batch), the sample is {_words(dtype, shape)}",
+        f"{where}: the model's input '{tensor.name}' takes {tensor.words} "
+        f"(the first axis is the batch), the sample is {Tensor('', shape, dtype).words}",
         hint=_remedy(tensor, shape),
     )
 
 
-def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(
-        want is None or have == want for have, want in zip(shape, expected, strict=True)
-    )
-
-
-def _words(dtype: str, shape: tuple[int | None, ...]) -> str:
-    return f"{dtype}[{', '.join('?' if size is None else str(size) for size in shape)}]"
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Return True where a shape is the expected one; None is an axis of any size."""
+    return len(shape) == len(expected) and all(want in {None, have} for have, want in zip(shape, expected, strict=True))
 
 
 def _remedy(tensor: Tensor, shape: tuple[int, ...]) -> str:
@@ -47,7 +42,7 @@ def _remedy(tensor: Tensor, shape: tuple[int, ...]) -> str:
         return f"set data.preprocess.layout: {_layout(expected)}, which adds the channel axis"
     if len(shape) != len(expected):
         return f"a sample has {len(shape)} axes where {len(expected)} are expected: is data.input the right one?"
-    if not _fits(shape, expected):
+    if not fits(shape, expected):
         return _reshape(expected, shape) if len(shape) == 3 else "store samples in the shape that the model takes"
     return f"set data.preprocess.dtype: {tensor.dtype}"
 
@@ -56,7 +51,7 @@ def _reshape(expected: tuple[int | None, ...], shape: tuple[int, ...]) -> str:
     """Return what would mend the shape of an image."""
     layout = _layout(expected)
     swapped = (shape[2], *shape[:2]) if layout == "NCHW" else (*shape[1:], shape[0])
-    if _fits(swapped, expected):
+    if fits(swapped, expected):
         return f"set data.preprocess.layout: {layout}"
     channel, rows = (0, slice(1, 3)) if layout == "NCHW" else (2, slice(0, 2))
     if expected[channel] not in {None, shape[channel]}:

@@ -20,7 +20,7 @@ _FILES = {
 def check_outputs(step: Step, output: Path, *, deferred: bool) -> None:
     """Raise StepError or ModelError unless every promised port is there, loads, and holds no path of this machine."""
     promised = {} if deferred else step.outputs
-    made = {folder.name for folder in output.iterdir() if folder.is_dir()}
+    made = {entry.name for entry in output.iterdir()}
     for port in made - set(step.outputs):
         raise StepError(
             f"{step.name} wrote a port '{port}' that it does not declare", f"add it to outputs= of {step.name}"

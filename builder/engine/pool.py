@@ -15,18 +15,7 @@ from builder.engine import worker
 
 __all__ = ["Pool", "Worker"]
 
-_PACKAGE = Path(__file__).resolve().parents[2]
-_ENVIRONMENT = {
-    "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "TZ": "UTC",
-    "LC_ALL": "C.UTF-8",
-    "SOURCE_DATE_EPOCH": "0",
-    "ORT_DISABLE_TELEMETRY": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PATH": os.defpath,
-}
+_COMMAND = (sys.executable, "-u", "-s", "-P", worker.__file__)
 
 
 class Worker:
@@ -37,11 +26,20 @@ class Worker:
         self._results, result_end = os.pipe()
         self._buffer = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "-s", "-P", worker.__file__, str(_PACKAGE), str(request_end), str(result_end)],
+            [
+                sys.executable,
+                "-u",
+                "-s",
+                "-P",
+                worker.__file__,
+                json.dumps(sys.path),
+                str(request_end),
+                str(result_end),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**_ENVIRONMENT, "TMPDIR": str(folder)},
+            env={**worker.ENVIRONMENT, "TMPDIR": str(folder)},
             cwd=folder,
             start_new_session=True,
             pass_fds=(request_end, result_end),
@@ -65,7 +63,11 @@ class Worker:
         if not chunk:
             return None
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:  # the step's native code wrote into our pipe
+            self._process.kill()
+            return None
 
     def death(self) -> str:
         """Return how the process ended, in words."""

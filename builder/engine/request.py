@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,24 +16,18 @@ from builder.typed import to_plain
 __all__ = ["make_request"]
 
 _FETCHING = (
-    "HOME",
-    "PATH",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
+    *("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"),  # where pip's configuration lies
+    *("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
 )
 
 
 def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offline: bool) -> dict[str, Any]:
     """Return the JSON document that makes a worker run an action in a private folder."""
     inputs = {port: str(folder / "inputs" / port) for port in action.inputs}
-    source = action.step.name in ("source", "data_source")
+    source = action.step.brings
     return {
         "module": action.step.run.__module__,
-        "package": _root(action.step.run.__module__),
         "step": action.step.name,
         "options": parts["options"],
         "inputs": inputs,
@@ -46,14 +39,6 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
         "device": parts.get("device"),
         "local": _local(action, offline) if source else {},
     }
-
-
-def _root(module: str) -> str:
-    """Return the folder that a step's package was imported from, so that the worker finds the same one."""
-    origin = sys.modules[module.partition(".")[0]].__file__
-    assert origin is not None
-    file = Path(origin)
-    return str(file.parents[1] if file.name == "__init__.py" else file.parent)
 
 
 def _model(action: Action) -> dict[str, Any]:

@@ -6,70 +6,34 @@ one selector: what is told to the terminal, committed to the store, or killed on
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from builder.engine.events import Event, Events
+from builder.engine.node import Node, Outcome
 from builder.engine.pool import Pool, Worker
 from builder.engine.request import make_request
 from builder.errors import BuilderError, StepError, StoreError, WorkerError
-from builder.outcomes import Reproducible, Status
+from builder.outcomes import Status
 from builder.plan.decide import Decision, Planner
-from builder.plan.graph import Action
 from builder.plan.why import Reason
 from builder.step import Need
 from builder.store.actions import Record
-from builder.store.locks import Lock
+from builder.store.statcache import machine_lock
 from builder.store.store import Store
 
-__all__ = ["Engine", "Node", "Outcome"]
+__all__ = ["Engine"]
 
 _POLL_S = 0.1  # how often a key that another builder holds is looked at again
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an action."""
-
-    status: Status
-    reason: str = ""
-    key: str = ""
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    record: Record | None = None
-    seconds: float | None = None
-    error: BuilderError | None = None
-    log: str = ""
-    not_kept: str = ""  # the reason why a result is not served again
-
-
-@dataclass
-class Node:
-    """An action of one build, on its way."""
-
-    build: str
-    recipe: str
-    action: Action
-    inputs: dict[str, Node]
-    outcome: Outcome | None = None
-    decision: Decision | None = None
-    lock: Lock | None = None
-    folder: Path | None = None
-    started: float = 0.0
-
-    @property
-    def where(self) -> str:
-        return f"{self.build}.{self.action.name}"
-
-
 class Engine:
-    """Runs nodes on workers until each has an outcome. `keep_going`: what does not depend on a failure goes on."""
+    """Runs nodes on workers until each has an outcome. What does not depend on a failure goes on."""
 
     def __init__(
         self,
@@ -91,6 +55,7 @@ class Engine:
         self._running: dict[Worker, Node] = {}
         self._attempts = 0
         self._told = False
+        self._done: dict[str, Outcome] = {}  # what ran in this build, by key: a sweep has one action many times
 
     @cached_property
     def _folder(self) -> Path:
@@ -115,8 +80,7 @@ class Engine:
             if "_pool" in vars(self):
                 self._pool.close()
             for node in self._running.values():
-                if node.lock:
-                    node.lock.release()
+                node.close()
             self._selector.close()
 
     def _wait_for_others(self, waiting: Sequence[Node]) -> None:
@@ -141,14 +105,14 @@ class Engine:
 
     def _settle(self, node: Node) -> None:
         """Give the node an outcome if it needs no worker."""
-        if node.decision is not None or any(source.outcome is None for source in node.inputs.values()):
+        if node.decision is not None or not node.ready:
             return
-        blocked = _blocked(node) or (Status.DEFERRED, self._planner.deferred(node.action))
-        if blocked[1]:
-            self._finish(node, Outcome(blocked[0], blocked[1]))
+        deferred = self._planner.deferred(node.action)
+        if outcome := node.blocked() or (Outcome(Status.DEFERRED, deferred) if deferred else None):
+            self._finish(node, outcome)
             return
         try:
-            decision = self._planner.decide(node.recipe, node.action, _digests(node))
+            decision = self._planner.decide(node.recipe, node.action, node.digests())
         except BuilderError as error:
             self._finish(node, Outcome(Status.FAILED, error.message, error=error))
             return
@@ -157,28 +121,44 @@ class Engine:
     def _decided(self, node: Node, decision: Decision) -> None:
         node.decision = decision
         if decision.record is not None:
-            self._finish(node, _hit(decision))
+            self._finish(node, Outcome.of_hit(decision))
 
     def _start(self, node: Node) -> bool:
         """Hand the node to a worker, if there is a free one and nobody else holds its key."""
-        if node.decision is None or not self._has_room(node):
+        if node.decision is None:
             return False
-        assert self._folder.is_dir()  # a store that cannot be written ends the build here, in its own words
-        lock = self._store.lock(node.decision.key)
-        if not lock.acquire():
-            return False
-        again = self._planner.decide(node.recipe, node.action, _digests(node))
-        if again.record is not None:  # another builder, or another job of this sweep, has made it meanwhile
-            lock.release()
+        if twin := self._done.get(node.decision.key):
+            self._finish(node, twin.shared())
+            return True
+        return self._has_room(node) and self._take_locks(node) and self._run_locked(node)
+
+    def _take_locks(self, node: Node) -> bool:
+        """Take the key's lock, and for a measurement the machine's; all or none, without waiting."""
+        assert node.decision is not None
+        _ = self._folder  # a store that cannot be written ends the build here, in its own words
+        wanted = [self._store.lock(node.decision.key)]
+        if node.action.step.need is Need.HOST:
+            wanted.append(machine_lock())
+        for lock in wanted:
+            if not lock.acquire():
+                node.close()
+                return False
+            node.locks.append(lock)
+        return True
+
+    def _run_locked(self, node: Node) -> bool:
+        """Look once more, since another builder may have made it meanwhile; else launch it."""
+        again = self._planner.decide(node.recipe, node.action, node.digests())
+        if again.record is not None:
+            node.close()
             self._decided(node, again)
             return True
-        node.lock = lock
         try:
             self._launch(node)
         except (BuilderError, OSError) as error:
             self._failed(node, _as_error(error, self._store.root))
         except BaseException:  # damage, or Ctrl-C: this process may want the key again
-            lock.release()
+            node.close()
             raise
         return True
 
@@ -192,7 +172,7 @@ class Engine:
         assert node.decision is not None
         self._attempts += 1
         node.folder = self._folder / f"{self._attempts}"
-        for port, digest in _digests(node).items():
+        for port, digest in node.digests().items():
             self._store.content.take(self._store.content.tree(digest), node.folder / "inputs" / port)
         (node.folder / "output").mkdir(parents=True)
         request = make_request(node.action, node.decision.parts, node.folder, offline=self._offline)
@@ -218,7 +198,7 @@ class Engine:
         node = self._release(worker)
         ending = worker.death()
         self._pool.discard(worker)
-        last = _last_line(_log(node))
+        last = _last_line(node.log())
         hint = f"its last output: {last}" if last else "it printed nothing"
         self._failed(node, WorkerError(f"{node.action.name}: its process {ending}", hint))
 
@@ -227,6 +207,8 @@ class Engine:
         return self._running.pop(worker)
 
     def _answered(self, worker: Worker, answer: Mapping[str, Any]) -> None:
+        if worker not in self._running:
+            return  # a thread of a step that goes on reporting after its result
         if answer["answer"] == "progress":
             node = self._running[worker]
             event = Event(
@@ -253,7 +235,7 @@ class Engine:
         assert node.decision is not None
         assert node.folder is not None
         seconds = time.monotonic() - node.started
-        if not self._planner.unchanged(node.action, _digests(node), node.decision.key, answer["discovered"]):
+        if not self._planner.unchanged(node.action, node.digests(), node.decision.key, answer["discovered"]):
             raise StepError("what it read was changed while it ran", "build again")
         output = node.folder / "output"
         trees = {folder.name: self._store.content.add_tree(folder, self._folder) for folder in sorted(output.iterdir())}
@@ -268,31 +250,24 @@ class Engine:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         if answer["keep"]:
-            self._store.commit(record, self._folder, replace=node.action.step.need is Need.HOST)
+            self._store.commit(record, self._folder)
         status = Status.DEFERRED if record.deferred else Status.BUILT
         reason = self._planner.missing_device(node.action) if record.deferred else node.decision.reason
         decision = node.decision
         not_kept = "" if answer["keep"] else Reason.NOT_KEPT.value
-        self._close(node)
+        node.close()
         self._finish(node, Outcome(status, reason, decision.key, decision.parts, record, seconds, not_kept=not_kept))
 
     def _failed(self, node: Node, error: BuilderError) -> None:
-        log = _log(node)
-        self._close(node)
+        log = node.log()
+        node.close()
         key = node.decision.key if node.decision else ""
         self._finish(node, Outcome(Status.FAILED, error.message, key, error=error, log=log))
 
-    def _close(self, node: Node) -> None:
-        import shutil
-
-        if node.lock:
-            node.lock.release()
-            node.lock = None
-        if node.folder:
-            shutil.rmtree(node.folder, ignore_errors=True)
-
     def _finish(self, node: Node, outcome: Outcome) -> None:
         node.outcome = outcome
+        if node.started:
+            self._done.setdefault(outcome.key, outcome)
         record = outcome.record
         size = sum(self._store.content.tree(tree).bytes for tree in record.outputs.values()) if record else None
         facts = tuple((name, str(value)) for name, value in record.facts.items()) if record else ()
@@ -303,34 +278,6 @@ class Engine:
                 outcome.seconds, facts, hint=hint,
             )
         )  # fmt: skip
-
-
-def _blocked(node: Node) -> tuple[Status, str] | None:
-    """Return the outcome that an input without a result gives to a node."""
-    for port, source in node.inputs.items():
-        assert source.outcome is not None
-        if source.outcome.status in (Status.FAILED, Status.SKIPPED):
-            return Status.SKIPPED, f"{source.action.name} {source.outcome.status.word}"
-        output = node.action.inputs[port][1]
-        if source.outcome.record is None or output not in source.outcome.record.outputs:
-            return Status.DEFERRED, f"needs {source.action.name}, which is deferred"
-    return None
-
-
-def _digests(node: Node) -> dict[str, str]:
-    digests = {}
-    for port, source in node.inputs.items():
-        assert source.outcome is not None
-        assert source.outcome.record is not None
-        digests[port] = source.outcome.record.outputs[node.action.inputs[port][1]]
-    return digests
-
-
-def _hit(decision: Decision) -> Outcome:
-    assert decision.record is not None
-    measured = decision.action.step.reproducible is Reproducible.MEASURED
-    reason = f"measured {decision.record.created}" if measured else decision.deferred
-    return Outcome(decision.status, reason, decision.key, decision.parts, decision.record)
 
 
 def _error(answer: Mapping[str, Any]) -> BuilderError:
@@ -346,14 +293,6 @@ def _as_error(error: Exception, root: Path) -> BuilderError:
         return error
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return StoreError(f"cannot write to the store {root}: {words}", "make room, or choose another: BUILDER_STORE=/path")
-
-
-def _log(node: Node) -> str:
-    if node.folder is None:
-        return ""
-    with contextlib.suppress(OSError):
-        return (node.folder / "log").read_text(encoding="utf-8", errors="replace")[-20_000:]
-    return ""
 
 
 def _last_line(text: str) -> str:

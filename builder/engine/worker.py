@@ -1,7 +1,8 @@
-"""The program that runs actions: `python -u -s -P worker.py PACKAGE_FOLDER REQUESTS ANSWERS`.
+"""The program that runs actions: `python -u -s -P worker.py SYS_PATH REQUESTS ANSWERS`.
 
 Requests and answers are JSON lines on two private descriptors, because native code prints on stdout; stdout and stderr
 go to the action's log. It serves one request after another, so imports are paid once, and ends when its builder does.
+It looks for modules where its builder does, so that the key names what runs here.
 Not `-I`: that would ignore PYTHONHASHSEED, and with it the order of sets would differ from run to run.
 """
 
@@ -17,22 +18,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["ENVIRONMENT", "main"]
 
+# All that a worker sees of its user's environment. Here, since this file is in every implementation digest.
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "SOURCE_DATE_EPOCH": "0",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": os.defpath,
+}
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    sys.path.insert(0, sys.argv[1])
+    sys.path[:] = json.loads(sys.argv[1])
     with os.fdopen(int(sys.argv[2]), "r", encoding="utf-8") as requests:
         for line in requests:
             _serve(json.loads(line))
 
 
 def _serve(request: dict[str, Any]) -> None:
-    _log_to(request["log"])
     try:
+        _log_to(request["log"])
         _answer({"answer": "done", **_run(request)})
     except BaseException as error:  # noqa: BLE001  whatever a step raises becomes an answer
         _answer({"answer": "failed", **_describe(error)})
@@ -46,8 +59,6 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     from builder.step import Job, Step
     from builder.typed import from_plain
 
-    if request["package"] not in sys.path:
-        sys.path.append(request["package"])
     module = importlib.import_module(request["module"])
     steps = [value for value in vars(module).values() if isinstance(value, Step)]
     step = next(value for value in steps if value.name == request["step"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,11 +31,18 @@ def check_free(paths: Iterable[Path], name: str, *, force: bool) -> None:
 
 
 def write(files: Mapping[Path, str]) -> None:
-    """Write all files and the folders they need, or leave everything as it was and raise UsageError."""
+    """Write all files and the folders they need, or leave everything as it was and raise UsageError.
+
+    Every text is on disk before the first file takes its place; where one cannot, those before it get their old
+    content back. Only a power cut in between leaves some new and some old.
+    """
     made: list[Path] = []
     staged: dict[Path, Path] = {}
+    before: dict[Path, bytes | None] = {}
+    replaced: list[Path] = []
     try:
         for path, text in files.items():
+            before[path] = path.read_bytes() if path.exists() else None
             missing = [folder for folder in path.parents if not folder.exists()]
             for folder in reversed(missing):
                 folder.mkdir()
@@ -44,13 +51,22 @@ def write(files: Mapping[Path, str]) -> None:
             staged[path].write_text(text, encoding="utf-8")
         for path, temporary in staged.items():
             temporary.replace(path)
+            replaced.append(path)
     except OSError as error:
-        with suppress(OSError):
-            for temporary in staged.values():
-                temporary.unlink(missing_ok=True)
-        with suppress(OSError):
-            for folder in reversed(made):
-                folder.rmdir()
+        _undo({done: before[done] for done in replaced}, staged.values(), made)
         raise UsageError(
             f"cannot write {path}: {error.strerror}", "run init in a folder where you may write"
         ) from error
+
+
+def _undo(replaced: Mapping[Path, bytes | None], staged: Iterable[Path], made: Sequence[Path]) -> None:
+    """Give files their old content back, and remove what was not there; as far as the disk lets us."""
+    for path, content in replaced.items():
+        with suppress(OSError):
+            path.unlink() if content is None else path.write_bytes(content)
+    for temporary in staged:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    for folder in reversed(made):
+        with suppress(OSError):
+            folder.rmdir()

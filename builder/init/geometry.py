@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from builder.data.fit import fits
 from builder.data.sample import Sample
 from builder.errors import ModelError
 from builder.init.data import Found
 from builder.runtimes.onnxruntime import Tensor
-from builder.specs import Layout, Preprocess
+from builder.specs import DType, Layout, Preprocess
 
-__all__ = ["geometries", "words"]
+__all__ = ["geometries"]
 
 _CHANNELS = (1, 3)
 _STRIDE = 32  # networks halve an image five times, as a rule; one of another size may not fit
@@ -25,33 +26,33 @@ def geometries(tensor: Tensor, found: Found) -> list[Preprocess]:
     """
     value = found.first.value
     assert not isinstance(value, dict)
-    if not found.images and (_fits(value.shape, tensor.shape[1:]) or _fits(value.shape, tensor.shape)):
-        return [Preprocess(dtype=tensor.dtype)]
+    if not found.images and (fits(value.shape, tensor.shape[1:]) or fits(value.shape, tensor.shape)):
+        return [Preprocess(dtype=_dtype(tensor))]
     if value.ndim not in {2, 3} or len(tensor.shape) not in {3, 4}:
-        return [Preprocess(dtype=tensor.dtype)] if not found.images else _refuse(tensor)
+        return [Preprocess(dtype=_dtype(tensor))] if not found.images else _refuse(tensor)
     axes = tensor.shape[1:] if len(tensor.shape) == 4 else (tensor.shape[0] or 1, *tensor.shape[1:])
     layouts = list(_layouts(axes, found.first)) or _refuse(tensor)
     return [
-        replace(layout, resize=resize, crop=crop, dtype=tensor.dtype)
+        replace(layout, resize=resize, crop=crop, dtype=_dtype(tensor))
         for layout in layouts
         for resize, crop in _sizes(axes[1:] if layout.layout is Layout.NCHW else axes[:2], found)
     ]
 
 
-def words(tensor: Tensor) -> str:
-    """Return an input or output as 'float32[?, 3, 224, 224]', with ? for what is open."""
-    return f"{tensor.dtype}[{', '.join('?' if size is None else str(size) for size in tensor.shape)}]"
-
-
 def _refuse(tensor: Tensor) -> list[Preprocess]:
     raise ModelError(
-        f"the model's input '{tensor.name}' is {words(tensor)}, and no axis of it is the 1 or 3 channels of an image",
+        f"the model's input '{tensor.name}' is {tensor.words}, and no axis of it is the 1 or 3 channels of an image",
         "give samples as the model takes them: an .npz with the array 'samples', and 'labels' if there are any",
     )
 
 
-def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(want in {None, have} for have, want in zip(shape, expected, strict=True))
+def _dtype(tensor: Tensor) -> DType:
+    try:
+        return DType(tensor.dtype)
+    except ValueError:
+        raise ModelError(
+            f"the model's input '{tensor.name}' takes {tensor.dtype}, and samples can be {', '.join(DType)}"
+        ) from None
 
 
 def _layouts(axes: tuple[int | None, ...], sample: Sample) -> Iterator[Preprocess]:
@@ -66,7 +67,7 @@ def _layouts(axes: tuple[int | None, ...], sample: Sample) -> Iterator[Preproces
     own = sample.value.shape[2] if sample.value.ndim == 3 else 1
     for layout, size in places:
         for channels in (own, *(count for count in _CHANNELS if count != own)) if size is None else ():
-            yield Preprocess(channels=channels, layout=layout)
+            yield Preprocess(channels=channels if channels in _CHANNELS else None, layout=layout)
 
 
 def _sizes(wanted: tuple[int | None, ...], found: Found) -> Iterator[tuple[list[int] | None, list[int] | None]]:

@@ -45,7 +45,11 @@ class Inspected:
 
 def inspect_model(path: Path) -> Inspected:
     """Load a model. Raises ModelError where the file is no float ONNX model or ONNX Runtime rejects it."""
-    loaded = _load(path)
+    from builder.onnxtools.files import load_graph
+    from builder.onnxtools.graph import walk
+    from builder.onnxtools.opset import opset
+
+    loaded = load_graph(path, str(path))
     quantized = [
         node for node in loaded.graph.node if node.op_type.endswith("QuantizeLinear") or "QLinear" in node.op_type
     ]
@@ -57,26 +61,8 @@ def inspect_model(path: Path) -> Inspected:
     session = Session(path, threads=min(_THREADS, len(os.sched_getaffinity(0))))
     if not session.inputs:
         raise ModelError(f"{path} takes no input", "export it with its input, not as constants")
-    opset = max((entry.version for entry in loaded.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    return Inspected(path, session, opset, len(loaded.graph.node), path.stat().st_size + _external_bytes(loaded, path))
-
-
-def _load(path: Path) -> ModelProto:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        loaded = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError) as error:
-        raise ModelError(
-            f"{path} is no ONNX model, or only a part of one ({path.stat().st_size:,} bytes)",
-            "export it to ONNX, or download it again",
-        ) from error
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if not loaded.graph.node:
-        raise ModelError(f"{path} holds no graph", "export it to ONNX, or download it again")
-    return loaded
+    size = path.stat().st_size + _external_bytes(loaded, path)
+    return Inspected(path, session, opset(loaded), sum(1 for _ in walk(loaded.graph)), size)
 
 
 def _external_bytes(loaded: ModelProto, path: Path) -> int:

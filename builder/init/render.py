@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from builder.init.data import Found
 from builder.init.decide import CALIBRATION, Decision
-from builder.init.geometry import words
 from builder.init.model import Inspected
 from builder.init.scaling import Scaling
 from builder.specs import Preprocess, Split, Task
@@ -83,7 +82,6 @@ def _context(name: str, model: Inspected, found: Found, decision: Decision) -> d
         "roles": decision.roles,
         "meaning": decision.meaning,
         "scaling": decision.scaling,
-        "words": words,
         "plain": Preprocess(),
         "path": _shown(model.path),
         "root": _shown(found.root),
@@ -91,7 +89,7 @@ def _context(name: str, model: Inspected, found: Found, decision: Decision) -> d
         "summary": describe_data(found),
         "sizes_words": _sizes(found),
         "sample_words": "a decoded image" if found.images else "a stored array",
-        "input_words": f"the input {decision.roles.tensor.name}, {words(decision.roles.tensor)}"
+        "input_words": f"the input {decision.roles.tensor.name}, {decision.roles.tensor.words}"
         if decision.roles.tensor
         else "the model's inputs",
         "calibration_words": _about(decision.calibration, CALIBRATION),

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from builder.errors import ModelError
 from builder.init.data import Found
-from builder.init.geometry import words
 from builder.init.model import Inspected
 from builder.runtimes.onnxruntime import Tensor
 
@@ -40,7 +39,7 @@ def assign(model: Inspected, found: Found) -> Roles:
     rank = max((len(tensor.shape) for tensor in free), default=0)
     largest = [tensor for tensor in free if len(tensor.shape) == rank]
     if len(largest) != 1 or rank < min(value.ndim, 3):
-        listed = ", ".join(f"{tensor.name} {words(tensor)}" for tensor in model.inputs)
+        listed = ", ".join(f"{tensor.name} {tensor.words}" for tensor in model.inputs)
         raise ModelError(
             f"{model.path} has {len(model.inputs)} inputs, and it cannot be told which takes the samples: {listed}",
             "give an .npz with one array for each input, by its name",

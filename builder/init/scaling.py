@@ -11,7 +11,7 @@ from builder.data.preprocess import prepare
 from builder.data.sample import Sample
 from builder.measure.metrics import THRESHOLD
 from builder.runtimes.onnxruntime import Session
-from builder.specs import Data, Model, Preprocess, Task
+from builder.specs import Data, DType, Model, Preprocess, Task
 
 __all__ = ["Scaling", "scalings", "score"]
 
@@ -53,7 +53,7 @@ def scalings(options: Preprocess, sample: Sample) -> list[Scaling]:
 
 def shaped(options: Preprocess, sample: Sample) -> Preprocess:
     """Return the part of a preprocessing that comes before scaling, so that it is done once for all that are tried."""
-    stored = "float32" if isinstance(sample.value, dict) else str(sample.value.dtype)
+    stored = DType.FLOAT32 if isinstance(sample.value, dict) else DType(str(sample.value.dtype))
     return Preprocess(options.channels, options.resize, options.crop, dtype=stored)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from builder.init.data import Found
 from builder.init.decide import Decision
-from builder.init.geometry import words
 from builder.init.model import Inspected
 from builder.init.render import describe_data, size, visible_text
 from builder.report.terminal import paint
@@ -22,9 +21,9 @@ def show_model(model: Inspected) -> None:
 
     _line("model", f"{model.path}: {size(model.bytes)}, opset {model.opset}, {model.nodes} nodes")
     for tensor in model.inputs:
-        _line("", f"input {tensor.name} {words(tensor)}")
+        _line("", f"input {tensor.name} {tensor.words}")
     for tensor in model.outputs:
-        _line("", f"output {tensor.name} {words(tensor)}")
+        _line("", f"output {tensor.name} {tensor.words}")
     _line("", f"loads in ONNX Runtime {onnxruntime.__version__}")
 
 

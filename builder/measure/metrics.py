@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError, StepError, did_you_mean
-from builder.measure.paired import Interval, auc_difference, f1_difference, placements, proportion_difference
+from builder.measure.paired import (
+    Blocks,
+    Interval,
+    auc_difference,
+    blocks_of,
+    f1_difference,
+    placements,
+    proportion_difference,
+)
 from builder.specs import Task
 
 if TYPE_CHECKING:
@@ -32,8 +40,8 @@ class Comparison:
         return self.reference - self.candidate
 
 
-# labels [n], outputs of the reference and of the candidate [n, ...], confidence
-Compare = Callable[["NDArray[Any]", "NDArray[Any]", "NDArray[Any]", float], Comparison]
+# labels [n], outputs of the reference and of the candidate [n, ...], confidence, blocks of samples that are dependent
+Compare = Callable[["NDArray[Any]", "NDArray[Any]", "NDArray[Any]", float, Blocks | None], Comparison]
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,20 @@ def chosen(names: list[str], task: Task, labels: NDArray[Any], classes: int) -> 
 
 
 def compare(
-    name: str, labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float
+    name: str,
+    labels: NDArray[Any],
+    reference: NDArray[Any],
+    candidate: NDArray[Any],
+    confidence: float,
+    sequences: Sequence[str] = (),
 ) -> Comparison:
     """Compare two models by a metric.
 
-    Raises StepError where outputs are not what the task says, DataError where labels are not among its classes.
+    Samples that share one of the `sequences` [n] ('' for none) follow each other in time, so neighbours tell less than
+    independent ones: the interval allows for it. Raises StepError where outputs are not what the task says, DataError
+    where labels are not among its classes.
     """
-    return METRICS[name].compare(labels, reference, candidate, confidence)
+    return METRICS[name].compare(labels, reference, candidate, confidence, blocks_of(sequences))
 
 
 def probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
@@ -117,20 +132,38 @@ def _by_hits(hits: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> Comp
     """Return the comparison of two shares of hits."""
 
     def compared(
-        labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float
+        labels: NDArray[Any],
+        reference: NDArray[Any],
+        candidate: NDArray[Any],
+        confidence: float,
+        blocks: Blocks | None,
     ) -> Comparison:
         ours, theirs = hits(labels, reference), hits(labels, candidate)
-        interval = proportion_difference(ours, theirs, confidence)
-        return Comparison(float(ours.mean()), float(theirs.mean()), interval, "Newcombe 1998, method 10")
+        interval = proportion_difference(ours, theirs, confidence, blocks)
+        method = _method("Newcombe 1998, method 10", blocks)
+        return Comparison(float(ours.mean()), float(theirs.mean()), interval, method)
 
     return compared
 
 
-def _f1(labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float) -> Comparison:
+def _method(independent: str, blocks: Blocks | None) -> str:
+    if blocks is None:
+        return independent
+    return f"moving-block bootstrap (Künsch 1989) of {blocks.length} samples, no narrower than {independent}"
+
+
+def _f1(
+    labels: NDArray[Any],
+    reference: NDArray[Any],
+    candidate: NDArray[Any],
+    confidence: float,
+    blocks: Blocks | None,
+) -> Comparison:
     _check_labels(labels, 2)
     ours, theirs = probabilities(reference) >= THRESHOLD, probabilities(candidate) >= THRESHOLD
-    interval = f1_difference(labels, ours, theirs, confidence)
-    return Comparison(_f1_of(labels, ours), _f1_of(labels, theirs), interval, "paired bootstrap, 2000 resamples")
+    interval = f1_difference(labels, ours, theirs, confidence, blocks)
+    method = _method("paired bootstrap, 2000 resamples", blocks)
+    return Comparison(_f1_of(labels, ours), _f1_of(labels, theirs), interval, method)
 
 
 def _f1_of(labels: NDArray[Any], decisions: NDArray[Any]) -> float:
@@ -139,15 +172,21 @@ def _f1_of(labels: NDArray[Any], decisions: NDArray[Any]) -> float:
     return 2 * hits / (2 * hits + errors) if hits else 0.0
 
 
-def _auc(labels: NDArray[Any], reference: NDArray[Any], candidate: NDArray[Any], confidence: float) -> Comparison:
+def _auc(
+    labels: NDArray[Any],
+    reference: NDArray[Any],
+    candidate: NDArray[Any],
+    confidence: float,
+    blocks: Blocks | None,
+) -> Comparison:
     _check_labels(labels, 2)
     positive = labels.astype(bool)
     if min(positive.sum(), (~positive).sum()) < 2:
         raise DataError("auc needs at least two samples of each label", hint="leave auc out of metrics")
     ours, theirs = probabilities(reference), probabilities(candidate)
-    interval = auc_difference(labels, ours, theirs, confidence)
+    interval = auc_difference(labels, ours, theirs, confidence, blocks)
     first, second = (float(placements(positive, scores)[0].mean()) for scores in (ours, theirs))
-    return Comparison(first, second, interval, "DeLong 1988")
+    return Comparison(first, second, interval, _method("DeLong 1988", blocks))
 
 
 def _check_labels(labels: NDArray[Any], classes: int) -> None:

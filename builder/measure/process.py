@@ -37,19 +37,25 @@ class Subject:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         requests_in, requests_out = os.pipe()
         replies_in, replies_out = os.pipe()
-        command = [sys.executable, "-s", "-P", str(self.script), str(os.getpid()), str(requests_in), str(replies_out)]
-        self._process = subprocess.Popen(
-            command,
-            env=_environment(spec["threads"]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            pass_fds=(requests_in, replies_out),
-        )
-        os.close(requests_in)
-        os.close(replies_out)
         self._requests = os.fdopen(requests_out, "w", encoding="utf-8")
         self._replies = os.fdopen(replies_in, encoding="utf-8")
+        command = [sys.executable, "-s", "-P", str(self.script), str(os.getpid()), str(requests_in), str(replies_out)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env=_environment(spec["threads"]),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=(requests_in, replies_out),
+            )
+        except BaseException:
+            for file in (self._requests, self._replies, self._errors):
+                file.close()
+            raise
+        finally:
+            os.close(requests_in)
+            os.close(replies_out)
 
     def __enter__(self) -> Self:
         return self

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from builder.runtimes.onnxruntime import Session, Tensor
+    from builder.runtimes.onnxruntime import Session
 
-__all__ = ["SCRIPT", "Runner", "die_with", "inputs", "main"]
+__all__ = ["SCRIPT", "Runner", "die_with", "main"]
 
 SCRIPT = Path(__file__).resolve()
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -39,13 +39,21 @@ class Runner:
         """Load the model and warm it up; raise ModelError where ONNX Runtime cannot run it."""
         import onnxruntime
 
+        from builder.runtimes.inputs import made_up
         from builder.runtimes.onnxruntime import Session
 
         self._empty_kib = peak_kib()
         start = time.perf_counter_ns()
         self._session = Session(Path(spec["model"]), threads=spec["threads"])
         load_ms = (time.perf_counter_ns() - start) / 1e6
-        self._feed = inputs(self._session.inputs, spec)
+        self._feed = made_up(
+            self._session.inputs,
+            shapes=spec["shapes"],
+            constants=spec["constants"],
+            states=spec["states"],
+            batch=spec["batch"],
+            seed=spec["seed"],
+        )
         warmup = self._warm_up(warmup_runs, warmup_seconds)
         gc.collect()
         gc.disable()  # as timeit does: collections are no part of a run
@@ -81,64 +89,6 @@ class Runner:
             run(feed)
             samples[index] = clock() - start
         return samples
-
-
-def inputs(tensors: tuple[Tensor, ...], spec: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Make one input for every tensor: constants as declared, states zero, the rest random from the seed and the name.
-
-    Open dimensions are as `shapes` says; the first of a tensor is the batch where `shapes` gives 1 or nothing, the
-    others are 1. Raises ModelError where `shapes` does not fit, or a batch over 1 has no open dimension to go to.
-    """
-    import numpy as np
-
-    feed: dict[str, NDArray[Any]] = {}
-    took_batch = False
-    for tensor in tensors:
-        shape, batched = _shape(tensor, spec["shapes"].get(tensor.name), spec["batch"])
-        took_batch = took_batch or batched
-        if tensor.name in spec["constants"]:
-            feed[tensor.name] = np.full(shape, spec["constants"][tensor.name], tensor.dtype)
-        elif tensor.name in spec["states"]:
-            feed[tensor.name] = np.zeros(shape, tensor.dtype)
-        else:
-            feed[tensor.name] = _random(tensor, shape, spec["seed"])
-    if spec["batch"] > 1 and not took_batch:
-        from builder.errors import ModelError
-
-        raise ModelError(f"batch={spec['batch']}: no input has an open dimension for it", "use batch=1")
-    return feed
-
-
-def _shape(tensor: Tensor, declared: list[int] | None, batch: int) -> tuple[tuple[int, ...], bool]:
-    if declared is not None and len(declared) != len(tensor.shape):
-        from builder.errors import ModelError
-
-        raise ModelError(
-            f"input '{tensor.name}' has {len(tensor.shape)} dimensions, and the model's `shapes` gives {len(declared)}"
-        )
-    fallback = declared or [1] * len(tensor.shape)
-    shape = [fallback[axis] if size is None else size for axis, size in enumerate(tensor.shape)]
-    first = next((axis for axis, size in enumerate(tensor.shape) if size is None), None)
-    batched = first is not None and fallback[first] == 1
-    if first is not None and batched:
-        shape[first] = batch
-    return tuple(shape), batched
-
-
-def _random(tensor: Tensor, shape: tuple[int, ...], seed: int) -> NDArray[Any]:
-    """Return standard normal floats; small integers over their whole range, wide ones (indices, as a rule) 0 or 1."""
-    import zlib
-
-    import numpy as np
-
-    generator = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
-    kind = np.dtype(tensor.dtype)
-    if kind.kind == "f":
-        return generator.standard_normal(shape).astype(kind)
-    if kind.kind in "iu" and kind.itemsize <= 2:
-        limits = np.iinfo(kind)
-        return generator.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
-    return generator.integers(0, 2, shape).astype(kind)
 
 
 def peak_kib() -> int:

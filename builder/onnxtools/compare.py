@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
+from builder.runtimes.inputs import made_up
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,24 +18,9 @@ __all__ = ["largest_difference", "random_feeds"]
 
 
 def random_feeds(session: Session, model: Model, count: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield inputs that a model takes: floats in [0, 1) from a fixed seed, integers 0, and the model's constants.
-
-    Open axes are 1, or what the model's `shapes` say.
-    """
-    import numpy as np
-
-    generator = np.random.default_rng(0)
-    for _ in range(count):
-        feed: dict[str, NDArray[Any]] = {}
-        for tensor in session.inputs:
-            shape = model.shapes.get(tensor.name) or [size or 1 for size in tensor.shape]
-            if tensor.name in model.constants:
-                feed[tensor.name] = np.full(shape, model.constants[tensor.name], tensor.dtype)
-            elif tensor.dtype.startswith("float"):
-                feed[tensor.name] = generator.random(shape).astype(tensor.dtype)
-            else:
-                feed[tensor.name] = np.zeros(shape, tensor.dtype)
-        yield feed
+    """Yield inputs that a model takes, each from a seed of its own; states are random too. Raises ModelError."""
+    for seed in range(count):
+        yield made_up(session.inputs, shapes=model.shapes, constants=model.constants, seed=seed)
 
 
 def largest_difference(reference: Session, candidate: Session, model: Model, count: int) -> float:

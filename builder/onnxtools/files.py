@@ -16,6 +16,7 @@ __all__ = [
     "PROTOBUF_LIMIT",
     "infer_shapes",
     "load",
+    "load_graph",
     "mib",
     "save",
     "size_bytes",
@@ -26,6 +27,28 @@ MODEL = "model.onnx"
 DATA = "model.onnx.data"
 PROTOBUF_LIMIT = 2_000_000_000  # bytes of weights; a protobuf message ends at 2^31
 INLINE_LIMIT = 1 << 30  # above it weights go into a file of their own; not every tool reads up to protobuf's limit
+
+
+def load_graph(path: Path, shown: str) -> ModelProto:
+    """Return the model in a file without the weights that lie beside it; `shown` is what the user calls the file.
+
+    Raises ModelError where it cannot be read, is no ONNX model, or holds no graph.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(
+            f"{shown} is no ONNX model, or only a part of one ({path.stat().st_size:,} bytes)",
+            "export it to ONNX, or download it again",
+        ) from error
+    except OSError as error:
+        raise ModelError(f"cannot read {shown}: {error.strerror}") from error
+    if not model.graph.node:
+        raise ModelError(f"{shown} holds no graph", "export it to ONNX, or download it again")
+    return model
 
 
 def load(folder: Path) -> ModelProto:
@@ -51,6 +74,7 @@ def save(model: ModelProto, folder: Path, *, limit: int = INLINE_LIMIT) -> None:
     """
     import onnx
 
+    (folder / DATA).unlink(missing_ok=True)  # onnx appends to one that is there
     if weight_bytes(model) > limit:
         onnx.external_data_helper.convert_model_to_external_data(model, location=DATA, size_threshold=1024)
         onnx.external_data_helper.write_external_data_tensors(model, str(folder))

@@ -12,6 +12,7 @@ __all__ = [
     "attribute",
     "constants",
     "element_types",
+    "graphs",
     "names",
     "normalize",
     "prune",
@@ -28,6 +29,14 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         if attr.HasField("g"):
             yield attr.g
         yield from attr.graphs
+
+
+def graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph and every graph inside it."""
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from graphs(inner)
 
 
 def walk(graph: GraphProto) -> Iterator[NodeProto]:
@@ -129,10 +138,10 @@ def prune(graph: GraphProto) -> None:
 
 
 def trim(model: ModelProto) -> None:
-    """Drop what no runtime reads: dead nodes and weights, inferred shapes, notes of the tools."""
+    """Drop what no runtime reads: dead nodes and weights, inferred shapes, notes of the tools (some hold paths)."""
     prune(model.graph)
     del model.graph.value_info[:]
-    del model.metadata_props[:]
-    model.doc_string = ""
-    for node in model.graph.node:
-        node.doc_string = ""
+    everything: tuple[Any, ...] = (model, *graphs(model.graph), *walk(model.graph))
+    for noted in everything:
+        noted.doc_string = ""
+        del noted.metadata_props[:]

@@ -13,8 +13,8 @@ __all__ = ["opset", "raise_opset"]
 
 
 def opset(model: ModelProto) -> int:
-    """Return the version of the default operator set."""
-    return next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 1)
+    """Return the version of the default operator set, the highest where a file names several; 0 where none."""
+    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
 
 
 def raise_opset(model: ModelProto, least: int, why: str) -> ModelProto:

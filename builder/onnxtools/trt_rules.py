@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from builder.onnxtools.graph import attribute, walk
+from builder.onnxtools.graph import attribute, constants, element_types, graphs, walk
 from builder.onnxtools.qdq import WEIGHTED
 
 if TYPE_CHECKING:
@@ -46,16 +46,17 @@ class Graph:
     """A model's nodes, weights, types, and who makes and reads each value; looked up by name."""
 
     def __init__(self, model: ModelProto) -> None:
-        from builder.onnxtools.graph import element_types
-
         self.nodes = list(walk(model.graph))
-        self.weights: dict[str, TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.weights: dict[str, TensorProto] = {}
+        self.types: dict[str, int] = {}
+        for graph in graphs(model.graph):
+            self.weights |= constants(graph)
+            self.types |= element_types(graph)
         self.weights |= {
             node.output[0]: attribute(node, "value", None)
             for node in self.nodes
             if node.op_type == "Constant" and attribute(node, "value", None) is not None
         }
-        self.types = element_types(model.graph)
         self.makers = {name: node for node in self.nodes for name in node.output}
         self.readers: dict[str, list[NodeProto]] = {}
         for node in self.nodes:

@@ -49,11 +49,13 @@ class Planner:
 
     def deferred(self, action: Action) -> str:
         """Return why an action has nothing to do on this machine, or ''."""
-        if action.step.need is not Need.HOST or action.on_host or action.target.runtime == "onnxruntime":
+        if action.step.need is not Need.HOST or action.on_host:
             return ""
         device, reason = self._facts.device(action)
         if device is None:
             return reason
+        if action.target.runtime == "onnxruntime":
+            return ""
         return f"this version measures ONNX Runtime, not {action.target.runtime}"
 
     def decide(self, recipe: str, action: Action, inputs: Mapping[str, str]) -> Decision:

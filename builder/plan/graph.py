@@ -68,11 +68,15 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     if data is not None and data.wheel is not None:
         inputs["data"] = ("data", "data")
     action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target)
-    if step.need is not Need.HOST or recipe.target.runtime == "onnxruntime":
+    if step.need is not Need.HOST or _is_any_host(recipe.target):
         return [action]
     here = replace(action, name=f"{use.name}@host", on_host=True)
     there = replace(action, inputs={**inputs, **_engine(before)})
     return [there, here]
+
+
+def _is_any_host(target: Target) -> bool:
+    return target.runtime == "onnxruntime" and target.arch == "any"
 
 
 def _engine(before: list[Action]) -> dict[str, tuple[str, str]]:

@@ -26,8 +26,6 @@ from builder.typed import to_plain
 
 __all__ = ["Facts", "key_of", "key_parts"]
 
-SCHEMA = 1
-
 
 class Facts:
     """What the plan asks of the machine, each question once: files' digests, devices, versions."""
@@ -39,13 +37,16 @@ class Facts:
     def device(self, action: Action) -> tuple[dict[str, Any] | None, str]:
         """Return the facts of the target's device, or None and why it is not here."""
         target = action.target
-        if target.name not in self._devices:
-            self._devices[target.name] = availability(to_plain(target))
-        return self._devices[target.name]
+        name = digest_json("builder.target.v1", to_plain(target))
+        if name not in self._devices:
+            self._devices[name] = availability(to_plain(target))
+        return self._devices[name]
 
     def file(self, path: str, what: str) -> str:
         """Return the SHA-256 of a file that a recipe names. Raises SourceError."""
         file = find_file(path)
+        if file.exists() and not file.is_file():
+            raise SourceError(f"{what}: {path} is not a file", f"looked at {file}")
         try:
             return self.stats.digest(file)
         except OSError as error:
@@ -64,20 +65,21 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     """
     step = action.step
     parts: dict[str, Any] = {
-        "schema": SCHEMA,
         "step": step.name,
         "implementation": implementation((step.run.__module__, "builder.engine.worker"), facts.stats),
         "options": to_plain(action.options),
         "inputs": dict(inputs),
         "toolchain": toolchain(step.packages, facts.stats),
     }
-    if step.name in ("source", "data_source"):
+    if step.brings:
         parts["source"] = _source(action, facts)
+        if action.model.path is None or action.data is not None:
+            del parts["implementation"], parts["toolchain"]  # a declared digest says all: fetched once is enough
     if step.model_facts:
         parts["model"] = model_facts(action)
     if step.target_facts:
         parts["target"] = {name: to_plain(getattr(action.target, name)) for name in step.target_facts}
-    if action.data is not None and step.name != "data_source":
+    if action.data is not None and not step.brings:
         parts["data"] = _data(action.data, "data" in inputs, facts)
     if step.reproducible is Reproducible.PER_CPU:
         parts["instruction_set"] = instruction_set()
@@ -94,9 +96,8 @@ def model_facts(action: Action) -> dict[str, Any]:
 
 def _source(action: Action, facts: Facts) -> dict[str, Any]:
     """Say what is fetched: content by digest, never where this machine keeps it."""
-    if action.step.name == "data_source":
-        assert action.data is not None
-        return {"wheel": to_plain(action.data.wheel), "sha256": action.data.sha256}
+    if action.data is not None:
+        return {"sha256": action.data.sha256}
     model: Model = action.model
     if model.path is None:
         return {"sha256": model.sha256}
@@ -111,7 +112,7 @@ def _source(action: Action, facts: Facts) -> dict[str, Any]:
 
 def _data(data: Data, fetched: bool, facts: Facts) -> dict[str, Any]:
     """Say how samples are read and what the files hold; where the files are fetched, their tree is an input."""
-    from builder.data.dataset import split_files
+    from builder.data.dataset import class_names, split_files
 
     spec = to_plain(data)
     for name in ("name", "root", "wheel", "sha256", "license", "origin"):
@@ -121,7 +122,8 @@ def _data(data: Data, fetched: bool, facts: Facts) -> dict[str, Any]:
     root = find_file(data.root)
     listing = split_files(_rooted(data, root), list(data.splits))
     files = {split: {_relative(file, root): _digest(file, facts) for file in found} for split, found in listing.items()}
-    return {"spec": spec, "files": files}
+    classes = {split: class_names(_rooted(data, root), split) for split in data.splits}
+    return {"spec": spec, "files": files, "classes": classes}
 
 
 def _rooted(data: Data, root: Path) -> Data:

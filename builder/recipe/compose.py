@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -24,7 +25,19 @@ from builder.recipe.read import read_recipe
 from builder.recipe.schema import Recipe
 from builder.recipe.sources import loaded_recipes, register
 
-__all__ = ["compose", "compose_sweep", "recipe_names"]
+# What Hydra raises at input that it cannot make sense of.
+_TROUBLE = (
+    HydraException,
+    OmegaConfBaseException,
+    ValueError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    RecursionError,
+    OSError,
+)
+
+__all__ = ["compose", "compose_sweep", "group_options"]
 
 
 def compose(overrides: Sequence[str] = ()) -> Recipe:
@@ -39,7 +52,7 @@ def compose(overrides: Sequence[str] = ()) -> Recipe:
             config = hydra_compose("build", overrides=list(overrides), return_hydra_config=True)
         except BuilderError:
             raise
-        except (HydraException, OmegaConfBaseException, ValueError, AssertionError, OSError) as error:
+        except _TROUBLE as error:
             raise with_place(explain(error, overrides), overrides) from error
         return _read(config, tuple(overrides))
 
@@ -49,17 +62,15 @@ def compose_sweep(overrides: Sequence[str]) -> list[Recipe]:
     register()
     parsed = _parse(overrides)
     choices = [[*_values(override)] for override in parsed]
+    for override, values in zip(parsed, choices, strict=True):
+        if not values:
+            raise UsageError(f"on the command line: '{override.input_line}' matches nothing")
     return [compose(combination) for combination in itertools.product(*choices)]
 
 
-def recipe_names() -> list[str]:
-    """Return the recipes that can be named: the user's and ours."""
-    register()
-    return group_options("recipe")
-
-
 def group_options(group: str) -> list[str]:
-    """Return what can be chosen in a config group."""
+    """Return what can be chosen in a config group: the user's and ours."""
+    register()
     with _hydra():
         return _group_options(group)
 
@@ -81,18 +92,21 @@ def _read(config: DictConfig, overrides: tuple[str, ...]) -> Recipe:
     files = {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": {"runtime": {"choices": choices}}}))}
     try:
         _check_loaded(config, choices)
-        plain = {
-            key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-            for key in config
-            if key != "hydra" and (node := None if OmegaConf.is_missing(config, key) else config[key]) is not Ellipsis
-        }
+        plain = {str(key): _plain(config, str(key)) for key in config if key != "hydra"}
         files["config.yaml"] = OmegaConf.to_yaml(OmegaConf.create(plain))
         files["overrides.yaml"] = OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
-        return read_recipe({str(key): value for key, value in plain.items()}, choices, overrides, files)
+        return read_recipe(plain, choices, overrides, files)
     except OmegaConfBaseException as error:
         raise with_place(explain(error, overrides), overrides) from error
     except RecipeError as error:
         raise with_place(error, overrides) from error
+
+
+def _plain(config: DictConfig, key: str) -> Any:
+    if OmegaConf.is_missing(config, key):
+        return None
+    node = config[key]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def _check_loaded(config: DictConfig, choices: dict[str, object]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from builder.errors import UsageError, did_you_mean
 from builder.outcomes import ExitCode
 from builder.recipe.compose import group_options
-from builder.recipe.sources import register
 from builder.registry import find_step
 
 __all__ = ["show_list"]
@@ -18,7 +17,6 @@ def show_list(arguments: list[str]) -> int:
     for word in arguments:
         if word not in _GROUPS:
             raise UsageError(f"list: there is no kind '{word}'", did_you_mean(word, _GROUPS))
-    register()
     for title in arguments or _GROUPS:
         print(title)
         for name in group_options(_GROUPS[title]):

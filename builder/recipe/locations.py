@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["conf_folders", "find_file", "recipe_folders", "share"]
+__all__ = ["conf_folders", "find_file", "recipe_folders", "share", "shown"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -32,6 +32,11 @@ def find_file(path: str) -> Path:
     if given.is_absolute() or (Path.cwd() / given).exists() or not beside_ours.exists():
         return Path.cwd() / given
     return beside_ours
+
+
+def shown(path: Path) -> Path:
+    """Return a path as people want to read it: from the working directory, if it lies there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _unique(folders: list[Path]) -> list[Path]:

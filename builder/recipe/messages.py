@@ -6,13 +6,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from builder.errors import RecipeError, UsageError, did_you_mean
 from builder.registry import step_names
 
 __all__ = ["explain"]
+
+_FORM = "defaults are a list of '- override /group: name', the command line is group=name and key=value"
 
 
 def explain(error: BaseException, overrides: Sequence[str]) -> RecipeError | UsageError:
@@ -26,11 +28,22 @@ def explain(error: BaseException, overrides: Sequence[str]) -> RecipeError | Usa
         return _unknown_key(cause)
     if isinstance(cause, InterpolationResolutionError):
         return RecipeError(f"{cause.full_key}: {_first_line(cause)}")
-    text = _first_line(error)
+    return _by_words(error, overrides)
+
+
+def _by_words(error: BaseException, overrides: Sequence[str]) -> RecipeError | UsageError:
+    for text in overrides:
+        if found := re.match(r"(recipe|model|target|data)=(\[|.*,)", text):
+            group = found[1]
+            return UsageError(f"on the command line: '{text}' names several", f"build each of them: -m {group}=A,B")
     for pattern, meaning in _PATTERNS:
         if found := re.search(pattern, str(error)):
             return meaning(found, overrides)
-    return UsageError(text)
+    if isinstance(error, RecursionError):
+        return RecipeError("a recipe inherits itself", "look at the defaults of the recipes it names")
+    if not isinstance(error, (HydraException, OmegaConfBaseException, OSError)):
+        return RecipeError("the defaults or the choices on the command line make no sense to Hydra", _FORM)
+    return UsageError(_first_line(error), _FORM)
 
 
 def _missing(error: MissingConfigException) -> RecipeError:
@@ -75,7 +88,14 @@ def _null(_found: re.Match[str], overrides: Sequence[str]) -> UsageError:
     return UsageError(f"on the command line: '{text}' names nothing", f"give a name, or leave '{text}' out")
 
 
+def _not_merged(found: re.Match[str], _overrides: Sequence[str]) -> RecipeError:
+    name = found[1].removeprefix("recipe/")
+    hint = "steps and gates are mappings; which steps there are is said in defaults: '- override /steps: [a, b]'"
+    return RecipeError(f"recipe '{name}': a value has another shape than the one it is merged with", hint)
+
+
 _PATTERNS = (
+    (r"In '([^']+)': \w+ raised while composing config", _not_merged),
     (r"Could not override '([^']+)'", _no_override),
     (r"Multiple values for (\w+)", _ambiguous),
     (r"Could not append.* '([^']+)'", _no_override),

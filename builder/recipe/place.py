@@ -9,11 +9,12 @@ from pathlib import Path
 import yaml
 
 from builder.errors import RecipeError, UsageError
+from builder.recipe.locations import shown
 from builder.recipe.sources import loaded_recipes
 
 __all__ = ["with_place"]
 
-_KEY = re.compile(r"^([\w.\[\]-]+): (?:there is no key '([^']+)')?")
+_KEY = re.compile(r"^(?:([\w.\[\]-]+): )?(?:there is no key '([^']+)')?")
 _WORD = re.compile(r"'([^']+)'")
 
 
@@ -27,7 +28,7 @@ def with_place(error: RecipeError | UsageError, overrides: Sequence[str]) -> Rec
 
 def _place(message: str, overrides: Sequence[str]) -> str:
     key = _KEY.match(message)
-    path = [part for part in re.split(r"[.\[\]]+", key[1]) if part] if key else []
+    path = [part for part in re.split(r"[.\[\]]+", key[1] or "") if part] if key else []
     if key and key[2]:
         path.append(key[2])
     words = _WORD.findall(message)
@@ -37,7 +38,7 @@ def _place(message: str, overrides: Sequence[str]) -> str:
     for file in loaded_recipes.values():
         line = _line_of_path(file, path) if path else _line_of_word(file, words)
         if line:
-            return f"{_shown(file)}:{line}"
+            return f"{shown(file)}:{line}"
     return ""
 
 
@@ -79,7 +80,3 @@ def _line_of_word(file: Path, words: Sequence[str]) -> int | None:
         if words and re.search(rf"(?<![\w-]){re.escape(words[0])}(?![\w-])", text.partition("#")[0]):
             return number
     return None
-
-
-def _shown(file: Path) -> str:
-    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)

@@ -17,6 +17,8 @@ __all__ = ["read_recipe"]
 
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_NAME_LENGTH = 64
+_RESERVED = ("store", "sweeps")  # they lie beside the builds, under outputs/
 _MACHINE = tuple(Machine.__dataclass_fields__)
 _KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", *_MACHINE)
 
@@ -29,7 +31,10 @@ def read_recipe(
         if key not in _KEYS:
             raise RecipeError(f"there is no key '{key}'", did_you_mean(key, _KEYS))
     model = _model(plain["model"], choices)
-    steps, notes = _steps(plain["steps"] or {})
+    if not isinstance(plain["steps"], dict):
+        hint = "which steps there are is said in defaults: '- override /steps: [a, b]'"
+        raise RecipeError(f"steps: expected a mapping, got {plain['steps']!r}", hint)
+    steps, notes = _steps(plain["steps"])
     recipe = Recipe(
         name=_name(plain["name"], choices),
         summary=from_plain(str, plain["summary"] or "", "summary"),
@@ -38,7 +43,7 @@ def read_recipe(
         data=_data(plain["data"], choices),
         steps=steps,
         gates=tuple(_gates(plain["gates"] or {}, [use.name for use in steps])),
-        machine=from_plain(Machine, {key: plain[key] for key in _MACHINE}, "machine"),
+        machine=from_plain(Machine, {key: plain[key] for key in _MACHINE}, ""),
         resolved={},
         overrides=overrides,
         notes=tuple(notes),
@@ -49,13 +54,12 @@ def read_recipe(
 
 
 def _name(value: object, choices: dict[str, Any]) -> str:
-    name = (
-        value if value is not None else str(choices.get("recipe") or "build").rpartition("/")[2].removesuffix(".yaml")
-    )
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise RecipeError(
-            f"name: expected small letters, digits, - and _, starting with a letter or digit, got {name!r}"
-        )
+    name = value if value is not None else Path(str(choices.get("recipe") or "build")).name.removesuffix(".yaml")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _NAME_LENGTH:
+        words = f"expected at most {_NAME_LENGTH} small letters, digits, - and _, with no - or _ in front"
+        raise RecipeError(f"name: {words}, got {name!r}")
+    if name in _RESERVED:
+        raise RecipeError(f"name: '{name}' is taken: outputs/{name} holds something else", "choose another name")
     return name
 
 
@@ -70,7 +74,7 @@ def _without_missing(value: Any) -> Any:
 
 
 def _model(node: dict[str, Any], choices: dict[str, Any]) -> Model:
-    chosen = choices.get("model") or Path(node.get("path") or "").stem
+    chosen = choices.get("model") or Path(str(node.get("path") or "")).stem
     if node.get("name") == "???" and not chosen:
         if not choices.get("recipe"):
             raise RecipeError("nothing says what to build", "name a recipe: recipe=NAME; 'list' shows what there is")
@@ -104,6 +108,8 @@ def _steps(nodes: dict[str, Any]) -> tuple[tuple[Use, ...], list[str]]:
     uses: list[Use] = []
     notes: list[str] = []
     for name, node in nodes.items():
+        if not isinstance(node, dict):
+            raise RecipeError(f"steps.{name}: expected a mapping, got {node!r}", f"to leave it out: '~steps.{name}'")
         if name in chosen:
             uses.append(_use(name, dict(node), chosen))
         elif is_step(name):
@@ -117,7 +123,7 @@ def _use(name: str, node: dict[str, Any], chosen: Iterable[str]) -> Use:
     if not _NAME.fullmatch(name):
         raise RecipeError(f"steps: expected small letters, digits, - and _ in a name, got '{name}'")
     step = find_step(from_plain(str, node.pop("step"), f"steps.{name}.step"))
-    given = from_plain(dict[str, str | None], node.pop("inputs") or {}, f"steps.{name}.inputs")
+    given = from_plain(dict[str, str | None], node.pop("inputs", None) or {}, f"steps.{name}.inputs")
     inputs = {port: source for port, source in given.items() if source is not None}
     for port, source in inputs.items():
         if port not in step.inputs:
@@ -135,7 +141,9 @@ def _gates(node: dict[str, Any], actions: list[str]) -> Iterable[Gate]:
         raise RecipeError(f"gates: expected a mapping, got {node!r}")
     yield from _gate_group(node, "", actions)
     for name, inner in node.items():
-        if name in actions and isinstance(inner, dict):
+        if name in actions and not isinstance(inner, dict):
+            raise RecipeError(f"gates.{name}: expected a mapping of limits, got {inner!r}")
+        if name in actions:
             yield from _gate_group(inner, name, actions)
 
 
@@ -143,6 +151,8 @@ def _gate_group(node: dict[str, Any], action: str, actions: list[str]) -> Iterab
     where = f"gates.{action}" if action else "gates"
     known = (*GATES, "confidence", *([] if action else actions))
     confidence = from_plain(float | None, node.get("confidence"), f"{where}.confidence")  # type: ignore[arg-type]
+    if confidence is not None and not 0 < confidence < 1:
+        raise RecipeError(f"{where}.confidence: expected a number between 0 and 1, such as 0.95, got {confidence:g}")
     for name, limit in node.items():
         if name not in known:
             raise RecipeError(f"{where}: there is no key '{name}'", did_you_mean(name, known))

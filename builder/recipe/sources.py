@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from builder.errors import RecipeError
-from builder.recipe.locations import conf_folders, recipe_folders
+from builder.recipe.locations import conf_folders, recipe_folders, shown
 from builder.recipe.schema import root_defaults
 from builder.recipe.trust import check_recipe
 from builder.registry import find_step, is_step, step_names
@@ -66,12 +66,12 @@ class RecipeSource(ConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         file = self._file(config_path)
-        text = file.read_text(encoding="utf-8")
-        header = self._get_header_dict(text)
-        where = _shown(file)
+        where = str(shown(file))
         try:
+            text = file.read_text(encoding="utf-8")
+            header = self._get_header_dict(text)
             config = OmegaConf.create(text)
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
+        except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
             raise RecipeError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(config, DictConfig):
             raise RecipeError(f"{where}: a recipe is a mapping of keys, got a list")
@@ -145,7 +145,3 @@ def _inside(config_path: str) -> str | None:
     if config_path == "recipe":
         return ""
     return config_path[len("recipe/") :] if config_path.startswith("recipe/") else None
-
-
-def _shown(file: Path) -> str:
-    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)

@@ -12,7 +12,7 @@ from builder.errors import TrustError
 
 __all__ = ["MACHINE", "check_recipe"]
 
-MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh", "locked", "keep_going")
+MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh")
 
 _TRUSTED = {
     **dict.fromkeys(MACHINE, "is a setting of the machine"),
@@ -23,7 +23,8 @@ _TRUSTED = {
     "target.host": "names a host to connect to",
     "data.root": "is a path of one machine",
 }
-_PLAIN_INTERPOLATION = re.compile(r"\$\{[A-Za-z0-9_.]+\}")
+_PLAIN_INTERPOLATION = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+_STEP_PACKAGE = re.compile(r"steps\.[a-z0-9][a-z0-9_-]*")
 _HINT = "set it in conf/, on the command line or in the environment; recipes are data and may come from anyone"
 
 
@@ -65,6 +66,10 @@ def _check_key(path: str, where: str) -> None:
 
 
 def _check_text(path: str, value: str, where: str) -> None:
+    for name in _PLAIN_INTERPOLATION.findall(value):
+        plain = name.lstrip(".")
+        if plain.split(".")[0] in ("hydra", *MACHINE) or plain in _TRUSTED:
+            raise TrustError(f"{where}: '{path}: {value}' asks for a setting of the machine", _HINT)
     if "${" in _PLAIN_INTERPOLATION.sub("", value):
         raise TrustError(
             f"{where}: '{path}: {value}' asks for more than another value of the recipe",
@@ -80,8 +85,9 @@ def _check_defaults(defaults: object, where: str) -> None:
                 raise TrustError(f"{where}: 'defaults: {text}' reaches Hydra's own configuration", _HINT)
             if ".." in text.split("/") or text.startswith("file:") or "://" in text:
                 raise TrustError(f"{where}: 'defaults: {text}' leaves the configuration folders", _HINT)
-            if any(f"@{name}" in text for name in MACHINE):
-                raise TrustError(f"{where}: 'defaults: {text}' reaches a setting of the machine", _HINT)
+            package = text.partition("@")[2]
+            if package and not _STEP_PACKAGE.fullmatch(package):
+                raise TrustError(f"{where}: 'defaults: {text}' puts it where a recipe may not write", _HINT)
 
 
 def _texts(entry: object) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from builder import __version__
 from builder.digest import digest_json
-from builder.engine.schedule import Node, Outcome
+from builder.engine.node import Node, Outcome
 from builder.gates import Verdict
 from builder.measure.host import fingerprint
 from builder.outcomes import GateStatus, Status
@@ -57,7 +57,10 @@ def build_status(nodes: Sequence[Node], verdicts: Sequence[Verdict]) -> Status:
 
 def same_result(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Return whether two manifests tell of one result, whatever was built or cached on the way."""
-    return _essence(old) == _essence(new)
+    try:
+        return _essence(old) == _essence(new)
+    except (KeyError, TypeError):  # somebody edited the old one
+        return False
 
 
 def _essence(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,16 +22,19 @@ _WORDS = {
 }
 
 
-def show_plans(recipes: Sequence[Recipe]) -> int:
+def show_plans(recipes: Sequence[Recipe], *, sweep: bool) -> int:
     """Print what each recipe would do. Returns 1 where a file that a recipe names cannot be read."""
     failed = False
+    documents = []
     for recipe in recipes:
         planned = plan(recipe, lambda text: print(f"{paint('warning', 'yellow', sys.stderr)}: {text}", file=sys.stderr))
         failed = failed or any(each.error for each in planned)
         if recipe.machine.output is Output.TEXT:
             _show(recipe, planned)
         else:
-            print(json.dumps({"name": recipe.name, "actions": [_document(each) for each in planned]}, indent=2))
+            documents.append({"name": recipe.name, "actions": [_document(each) for each in planned]})
+    if documents:
+        print(json.dumps(documents if sweep else documents[0], indent=2))
     return ExitCode.FAILED if failed else ExitCode.OK
 
 

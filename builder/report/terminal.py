@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from builder.engine.events import Event
 from builder.outcomes import GateStatus, Status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 __all__ = ["Terminal", "json_lines", "paint", "show_build", "show_error"]
 
 _CODES = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1", "cyan": "36"}
 _STYLES = {status.word: status.style for status in (*Status, *GateStatus)}
-_REDRAW_S = 0.1
 _ORDINARY = "first build"  # no reason that anybody asks for
 
 
@@ -29,59 +31,80 @@ def paint(text: str, style: str, stream: TextIO) -> str:
 
 
 class Terminal:
-    """A reader of events for people. `results` False keeps stdout clean and writes nothing but progress."""
+    """A reader of events for people. `results` False keeps stdout clean for what a program reads there."""
 
     def __init__(self, *, results: bool = True) -> None:
         self._out = sys.stdout if results else sys.stderr
         self._err = sys.stderr
-        self._live = self._err.isatty()
-        self._started: dict[str, float] = {}
-        self._drawn = 0.0
-        self._several = False
+        self._bars = Bars() if self._err.isatty() else None
 
     def __call__(self, event: Event) -> None:
+        if self._bars:
+            self._bars(event)
         if event.kind == "finished":
-            self._clear()
-            print(self._line(event), file=self._out, flush=True)
+            self._print(_line(event, self._out), self._out)
             if event.hint:
-                print(f"            {paint('hint', 'cyan', self._out)}: {event.hint}", file=self._out, flush=True)
+                self._print(f"            {paint('hint', 'cyan', self._out)}: {event.hint}", self._out)
         elif event.kind in ("warning", "note"):
-            self._clear()
-            word = paint(event.kind, "yellow", self._err)
-            print(f"{word}: {event.message}", file=self._err, flush=True)
-        elif event.kind == "started":
-            self._started[event.build + event.action] = time.monotonic()
-            self._draw(event, force=True)
-        elif event.kind == "progress":
-            self._draw(event, force=event.done >= event.total)
+            self._print(f"{paint(event.kind, 'yellow', self._err)}: {event.message}", self._err)
 
-    def _line(self, event: Event) -> str:
-        word = paint(f"{event.status:9}", _STYLES[event.status], self._out)
-        size = f"{event.bytes / 1e6:.2f} MB" if event.bytes and event.bytes >= 5000 else ""
-        took = f"{event.seconds:.1f} s" if event.seconds is not None else ""
-        where = f"{event.build}/{event.action}" if event.build.isdigit() else event.action
-        facts = ", ".join(f"{name} {value}" for name, value in event.facts)
-        reason = "" if event.reason == _ORDINARY else event.reason
-        words = "; ".join(part for part in (facts, reason) if part)
-        return f"  {word} {where:16} {event.key[:8]:8} {size:>10} {took:>8}  {words}".rstrip()
+    def _print(self, text: str, stream: TextIO) -> None:
+        with self._bars.hidden() if self._bars else nullcontext():
+            print(text, file=stream, flush=True)
 
-    def _draw(self, event: Event, *, force: bool) -> None:
-        now = time.monotonic()
-        if not self._live or (not force and now - self._drawn < _REDRAW_S):
+
+class Bars:
+    """A bar on stderr for each action that runs; they are gone when nothing does."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        name = f"{event.build}/{event.action}"
+        if event.kind == "started":
+            self._add(name, event.action)
+        elif event.kind == "progress" and self._progress and name in self._tasks:
+            self._progress.update(
+                self._tasks[name], completed=event.done, total=event.total or None, what=event.message
+            )
+        elif event.kind == "finished" and self._progress and name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(name))
+            if not self._tasks:
+                self._progress.stop()
+                self._progress = None
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bars off the screen while a line is printed."""
+        if self._progress is None:
+            yield
             return
-        self._drawn = now
-        share = event.done / event.total if event.total else 0.0
-        bar = ("#" * round(share * 20)).ljust(20, ".") if event.total else "." * 20
-        elapsed = now - self._started.get(event.build + event.action, now)
-        left = f"~{elapsed / share - elapsed:.0f} s left" if share > 0.02 else ""
-        count = f"{event.done}/{event.total}" if event.total else ""
-        text = f"  building  {event.action:16} {bar} {count} {event.message} {left}"
-        width = os.get_terminal_size(self._err.fileno()).columns
-        print(f"\r\x1b[2K{text[: width - 1]}", end="", file=self._err, flush=True)
+        self._progress.stop()
+        yield
+        self._progress.start()
 
-    def _clear(self) -> None:
-        if self._live:
-            print("\r\x1b[2K", end="", file=self._err, flush=True)
+    def _add(self, name: str, action: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self._progress is None:
+            columns = (TextColumn("  building  {task.description:16}"), BarColumn(20), MofNCompleteColumn())
+            more = (TextColumn("{task.fields[what]}"), TimeRemainingColumn(compact=True, elapsed_when_finished=True))
+            self._progress = Progress(*columns, *more, console=Console(stderr=True), transient=True)
+            self._progress.start()
+        self._tasks[name] = self._progress.add_task(action, total=None, what="")
+
+
+def _line(event: Event, stream: TextIO) -> str:
+    word = paint(f"{event.status:9}", _STYLES[event.status], stream)
+    size = f"{event.bytes / 1e6:.2f} MB" if event.bytes and event.bytes >= 5000 else ""
+    took = f"{event.seconds:.1f} s" if event.seconds is not None else ""
+    where = f"{event.build}/{event.action}" if event.build.isdigit() else event.action
+    facts = ", ".join(f"{name} {value}" for name, value in event.facts)
+    reason = "" if event.reason == _ORDINARY else event.reason
+    words = "; ".join(part for part in (facts, reason) if part)
+    return f"  {word} {where:16} {event.key[:8]:8} {size:>10} {took:>8}  {words}".rstrip()
 
 
 def json_lines(event: Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,35 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output: a name, a shape with None for what is open, and a numpy dtype name."""
+    """An input or output: a name, a shape with None for what is open, and a numpy dtype name.
+
+    Of a type that numpy has no number for (strings, bfloat16, sequences), `dtype` is ONNX Runtime's own word for it,
+    such as 'tensor(string)': no sample fits it.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+
+    @property
+    def words(self) -> str:
+        """Return type and shape as 'float32[?, 3, 224, 224]', with ? for what is open."""
+        return f"{self.dtype}[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
+    def closed(self, declared: Sequence[int] | None) -> tuple[int, ...]:
+        """Return the shape with open axes as declared (a model's `shapes`), else 1.
+
+        Raises ModelError where what is declared has other axes than the model.
+        """
+        if not declared:
+            return tuple(size or 1 for size in self.shape)
+        if len(declared) != len(self.shape):
+            raise ModelError(
+                f"input '{self.name}' has {len(self.shape)} dimensions, and the model's `shapes` gives {len(declared)}"
+            )
+        if any(size not in {None, wanted} for size, wanted in zip(self.shape, declared, strict=True)):
+            raise ModelError(f"input '{self.name}' is {self.words}, and the model's `shapes` gives {list(declared)}")
+        return tuple(declared)
 
 
 class Session:

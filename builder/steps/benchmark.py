@@ -110,6 +110,8 @@ def _spec(options: Options, job: Job) -> dict[str, Any]:
 
 
 def _subject(series: Series, folder: Path, options: Options) -> dict[str, Any]:
+    from builder.onnxtools.files import size_bytes
+
     samples = series.samples_ms
     every = -(-len(samples) // _SHOWN)
     return {
@@ -119,11 +121,12 @@ def _subject(series: Series, folder: Path, options: Options) -> dict[str, Any]:
         "threads": options.threads,
         "batch": options.batch,
         **summary(samples),
+        "p50_interval_of": "block medians",  # neighbouring runs are too alike for an interval from single ones
         "p50_interval_ms": [round(end, 6) for end in median_interval(series.medians_ms, options.confidence)],
         "warmup_runs": series.warmup_runs,
         "load_ms": round(series.load_ms, 3),
         "memory_mib": round(series.memory_mib, 2),
-        "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "bytes": size_bytes(folder),
         "blocks_ms": [round(value, 6) for value in series.medians_ms],
         "blocks_refused": series.refused,
         "samples_ms": [round(value, 6) for value in samples[::every]],

@@ -100,10 +100,10 @@ def _precisions(model: ModelProto) -> set[str]:
     """Return the precisions that the graph is written in: of its weights, and of its Q/DQ nodes."""
     from onnx import TensorProto
 
-    from builder.onnxtools.graph import walk
+    from builder.onnxtools.graph import graphs, walk
 
     named = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
-    held = {tensor.data_type for tensor in model.graph.initializer}
+    held = {tensor.data_type for graph in graphs(model.graph) for tensor in graph.initializer}
     found = {name for kind, name in named.items() if kind in held}
     if any(node.op_type == "QuantizeLinear" for node in walk(model.graph)):
         found.add("int8")

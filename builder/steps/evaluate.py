@@ -29,6 +29,8 @@ class Options:
     confidence: float = 0.95  # of the interval of the drop
 
     def __post_init__(self) -> None:
+        if self.split == "calibration":
+            raise ValueError("split is 'calibration', which quantize may have seen; evaluate on another one, as 'test'")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence lies between 0 and 1, got {self.confidence}")
         for name in ("samples", "batch", "threads"):
@@ -44,7 +46,7 @@ class Options:
 
 
 def _splits(options: Options) -> tuple[str, ...]:
-    return (options.split,) if options.split == "calibration" else ("calibration?", options.split)
+    return ("calibration?", options.split)
 
 
 @step(
@@ -54,7 +56,7 @@ def _splits(options: Options) -> tuple[str, ...]:
     outputs={"evaluation": Kind.EVALUATION},
     reproducible=Reproducible.PER_CPU,
     packages=("onnxruntime", "numpy", "pillow"),
-    model_facts=("task", "constants", "state"),
+    model_facts=("task", "constants", "state", "shapes"),
     splits=_splits,
 )
 def evaluate(options: Options, job: Job) -> Result:
@@ -87,7 +89,7 @@ def evaluate(options: Options, job: Job) -> Result:
 
 def _overlap(options: Options, data: Data) -> dict[str, Any] | None:
     """Check that no calibration sample is evaluated on; None where there is nothing to compare."""
-    if options.split == "calibration" or "calibration" not in data.splits:
+    if "calibration" not in data.splits:
         return None
     from builder.data.dataset import check_no_overlap
 
@@ -128,7 +130,10 @@ def _metrics(
             hint="list all of the model's classes under data.classes, in the order of its outputs",
         )
     wanted = chosen(options.metrics, task, labels, outputs.shape[-1])
-    return {name: compare(name, labels, outputs, candidate.outputs, options.confidence) for name in wanted}
+    return {
+        name: compare(name, labels, outputs, candidate.outputs, options.confidence, reference.sequences)
+        for name in wanted
+    }
 
 
 def _entry(metric: Comparison, confidence: float) -> dict[str, Any]:

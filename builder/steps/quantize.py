@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "Exclude", "Mode", "Options", "Style", "quantize"]
 
+CALIBRATION = "calibration"  # the split; `evaluate` refuses it, so that no model is judged on what it was fitted to
 QDQ_OPSET = 13  # QuantizeLinear-13 brought the axis
 FP16_OPSET = 19  # QuantizeLinear-19 brought float16
 
@@ -41,20 +42,17 @@ class Style(Enum):
 
 @dataclass
 class Calibration:
-    """Which samples show the ranges of activations, and how a range is chosen from them."""
+    """How many samples of the split `calibration` show the ranges of activations, and how a range is chosen."""
 
     method: Method = Method.MINMAX
     samples: int = 128
     percentile: float = 99.99  # of the values, kept by method percentile
-    split: str = "calibration"
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"calibration.samples is {self.samples}; it must be at least 1")
         if not 50 < self.percentile <= 100:
             raise ValueError(f"calibration.percentile is {self.percentile}; it must be above 50 and at most 100")
-        if not self.split:
-            raise ValueError("calibration.split is empty; it names a split of the data, such as 'calibration'")
 
 
 @dataclass
@@ -83,7 +81,7 @@ class Options:
 
 
 def _splits(options: Options) -> tuple[str, ...]:
-    return (options.calibration.split,) if options.mode is Mode.STATIC else ()
+    return (CALIBRATION,) if options.mode is Mode.STATIC else ()
 
 
 @step(
@@ -92,7 +90,7 @@ def _splits(options: Options) -> tuple[str, ...]:
     inputs={"model": Kind.ONNX},
     outputs={"model": Kind.ONNX},
     reproducible=Reproducible.PER_CPU,
-    packages=("onnx", "onnxruntime", "numpy"),
+    packages=("onnx", "onnxruntime", "numpy", "pillow"),
     model_facts=("constants", "state", "shapes"),
     splits=_splits,
 )
@@ -169,7 +167,18 @@ def _static(
         model = ort.static(
             model, nodes, ranges, types, per_channel=options.per_channel, reduce_range=options.reduce_range
         )
-    return model, facts | {"calibration": f"{calibration.samples} samples, {calibration.method.value}"}
+    facts |= _left_inside(model) | {"calibration": f"{calibration.samples} samples, {calibration.method.value}"}
+    return model, facts
+
+
+def _left_inside(model: ModelProto) -> dict[str, Any]:
+    """Say how many convolutions and matrix products inside control flow static quantization does not reach."""
+    from builder.onnxtools.graph import graphs
+    from builder.onnxtools.qdq import WEIGHTED
+
+    _, *inner = graphs(model.graph)
+    left = sum(node.op_type in WEIGHTED for graph in inner for node in graph.node)
+    return {"in subgraphs": f"{left} left in float"} if left else {}
 
 
 def _dynamic(
@@ -216,12 +225,12 @@ def _observed(
     save(watched, scratch)
     asked = calibration.samples
     feeder = Feeder(Session(job.inputs["model"] / "model.onnx"), job.model, job.data, batch=1)
-    feds = feeder.run(islice(samples(job.data, calibration.split), asked), outputs=bool(job.model.state))
+    feds = feeder.run(islice(samples(job.data, CALIBRATION), asked), outputs=bool(job.model.state))
     watching = Session(scratch / "model.onnx", optimize=False)
     observers, count = observe(watching, feds, tensors, lambda done: job.progress(done, asked, "calibrating"))
     if count < asked:
         raise DataError(
-            f"split '{calibration.split}' holds {count} samples, and {asked} are asked for",
+            f"split '{CALIBRATION}' holds {count} samples, and {asked} are asked for",
             f"set steps.quantize.calibration.samples={count}" if count else "look at the split's path and portion",
         )
     return observers

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import ModelError, StepError
+from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Result, step
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Options:
     rank=20,
     inputs={"model": Kind.ONNX},
     outputs={"model": Kind.ONNX},
+    reproducible=Reproducible.PER_CPU,  # constants are folded by running them in ONNX Runtime
     packages=("onnx", "onnxsim", "onnxruntime", "numpy"),
     model_facts=("constants", "shapes"),
 )

@@ -51,8 +51,8 @@ class ActionCache:
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             yield path, _read(path, key)
 
-    def write(self, record: Record, private: Path, *, replace: bool) -> None:
-        """Publish a result; the first writer of a key wins, unless `replace`."""
+    def write(self, record: Record, private: Path) -> None:
+        """Publish a result. The caller holds the key's lock and found no intact result under it."""
         body = {**asdict(record), "facts": list(record.facts.items())}  # a list: people read them in the step's order
         name = digest_json("builder.discovered.v1", dict(record.discovered))[:16]
         staged = private / f"result-{os.getpid()}.json"
@@ -64,28 +64,21 @@ class ActionCache:
         final = self._folder(record.key) / f"{name}.json"
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            if replace:
-                staged.replace(final)
-            else:
-                _link_first(staged, final)
+            staged.replace(final)
         except OSError as error:
             raise StoreError(f"cannot write {final}: {error.strerror}") from error
 
 
-def _link_first(staged: Path, final: Path) -> None:
-    try:
-        os.link(staged, final)
-    except FileExistsError:
-        pass  # somebody was first with the same key: their result stands
-    finally:
-        staged.unlink()
-
-
 def _read(path: Path, key: str) -> Record | None:
+    """Return a result, or None for one that is damaged. Raises StoreError where it cannot be read at all."""
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        document = json.loads(content)
         body = document["record"]
         intact = document["sha256"] == digest_json(_TAG, body) and body["key"] == key
         return Record(**{**body, "facts": dict(body["facts"])}) if intact else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

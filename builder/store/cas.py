@@ -61,7 +61,7 @@ class Content:
 
     def add_file(self, source: Path, private: Path) -> Entry:
         """Copy a file in, by way of a private folder on the same disk."""
-        staged = private / f"in-{os.getpid()}-{source.name}"
+        staged = private / f"in-{os.getpid()}"
         staged.unlink(missing_ok=True)
         digest, size = copy_hashed(source, staged, sync=True)
         self._publish(staged, digest)
@@ -127,6 +127,10 @@ class Content:
             self._set_aside(self.path(digest), "its bytes are not what its name says")
             raise Damaged(digest, "damaged")
         listing: dict[str, Any] = json.loads(content)
+        if any(_leads_out(entry["path"]) for entry in listing["files"]):
+            raise StoreError(
+                f"tree {digest[:12]} in the store names a file outside its folder", "somebody else wrote it"
+            )
         return Tree(digest, tuple(Entry(**entry) for entry in listing["files"]))
 
     def read(self, entry: Entry) -> bytes:
@@ -159,6 +163,11 @@ class Content:
             self._set_aside(self.path(entry.sha256), "its bytes are not what its name says")
             raise Damaged(entry.sha256, "damaged")
         partial.replace(target)
+
+
+def _leads_out(path: str) -> bool:
+    parts = PurePosixPath(path)
+    return parts.is_absolute() or ".." in parts.parts
 
 
 def _sync_folder(folder: Path) -> None:

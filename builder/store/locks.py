@@ -20,7 +20,6 @@ class Lock:
 
     def acquire(self) -> bool:
         """Take the lock if it is free. Never waits."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,14 +11,16 @@ import contextlib
 import json
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from builder.digest import digest_file
+from builder.store.locks import Lock
 
-__all__ = ["StatCache", "cache_folder"]
+__all__ = ["StatCache", "cache_folder", "machine_lock"]
 
 _YOUNG_NS = 2_000_000_000
 _SCHEMA = """
@@ -31,6 +33,14 @@ def cache_folder() -> Path:
     """Return the user's cache folder of this program (XDG Base Directory specification)."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "builder"
+
+
+def machine_lock() -> Lock:
+    """Return the lock of whoever measures on this machine: two measurements at once would disturb each other."""
+    with contextlib.suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return Lock(cache_folder() / "measuring")
+    return Lock(Path(tempfile.gettempdir()) / f"builder-measuring-{os.getuid()}")
 
 
 class StatCache:
@@ -54,7 +64,10 @@ class StatCache:
     def note(self, kind: str, name: str) -> Any:
         """Return what was remembered, or None."""
         row = self._row("SELECT value FROM notes WHERE kind = ? AND name = ?", (kind, name))
-        return json.loads(row[0]) if row else None
+        try:
+            return json.loads(row[0]) if row else None
+        except ValueError:
+            return None
 
     def remember(self, kind: str, notes: Mapping[str, Any]) -> None:
         rows: Iterable[tuple[str, str, str]] = [(kind, name, json.dumps(value)) for name, value in notes.items()]
@@ -85,21 +98,27 @@ def _same(path: Path, seen: tuple[int, ...]) -> bool:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Open the database; one that is damaged is made anew, and one that cannot be had is kept in memory."""
-    for attempt in (1, 2):
+    for _ in range(2):
+        database = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(path, timeout=5, isolation_level=None)
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=OFF")
-            database.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            if attempt == 1 and not isinstance(error, sqlite3.OperationalError):
-                path.unlink(missing_ok=True)
-                continue
-            break
-        except OSError:
-            break
-        return database
+            _prepare(database)
+        except (sqlite3.Error, OSError) as error:
+            if database is not None:
+                database.close()
+            if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):
+                break
+            for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+                path.with_name(name).unlink(missing_ok=True)
+        else:
+            return database
     database = sqlite3.connect(":memory:", isolation_level=None)
-    database.executescript(_SCHEMA)
+    _prepare(database)
     return database
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=OFF")
+    database.executescript(_SCHEMA)

@@ -19,6 +19,8 @@ from builder.store.statcache import StatCache
 
 __all__ = ["Store", "store_folder"]
 
+_GRACE_S = 60  # a folder younger than this may not have its lock yet
+
 
 def store_folder(setting: str | None) -> Path:
     """Return where the store is: the setting, else BUILDER_STORE, else `outputs/store`."""
@@ -57,11 +59,14 @@ class Store:
     def trees(self, record: Record) -> Mapping[str, Tree]:
         return {port: self.content.tree(digest) for port, digest in record.outputs.items()}
 
-    def commit(self, record: Record, private: Path, *, replace: bool = False) -> None:
-        self._actions.write(record, private, replace=replace)
+    def commit(self, record: Record, private: Path) -> None:
+        """Publish a result whose key's lock the caller holds."""
+        self._actions.write(record, private)
 
     def lock(self, key: str) -> Lock:
-        return Lock(self.root / "locks" / key[:2] / key)
+        folder = self.root / "locks" / key[:2]
+        folder.mkdir(parents=True, exist_ok=True)
+        return Lock(folder / key)
 
     @contextmanager
     def workshop(self) -> Iterator[Path]:
@@ -106,7 +111,8 @@ class Store:
 def _sweep(work: Path) -> None:
     """Remove the private folders of builds that are dead: nobody holds their lock."""
     for folder in work.iterdir():
-        lock = Lock(folder / ".lock")
-        if folder.is_dir() and time.time() - folder.stat().st_mtime > 60 and lock.acquire():
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            lock = Lock(folder / ".lock")
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > _GRACE_S and lock.acquire():
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.release()

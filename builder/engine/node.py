@@ -1,0 +1,104 @@
+"""An action on its way through a build, and what becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from builder.errors import BuilderError
+from builder.outcomes import Reproducible, Status
+from builder.plan.decide import Decision
+from builder.plan.graph import Action
+from builder.store.actions import Record
+from builder.store.locks import Lock
+
+__all__ = ["Node", "Outcome"]
+
+_LOG_CHARACTERS = 20_000  # of a failed action's output, for build.log
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an action."""
+
+    status: Status
+    reason: str = ""
+    key: str = ""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    record: Record | None = None
+    seconds: float | None = None
+    error: BuilderError | None = None
+    log: str = ""
+    not_kept: str = ""  # the reason why a result is not served again
+
+    @classmethod
+    def of_hit(cls, decision: Decision) -> Outcome:
+        """Return the outcome of an action whose result was there already."""
+        assert decision.record is not None
+        measured = decision.action.step.reproducible is Reproducible.MEASURED
+        reason = f"measured {decision.record.created}" if measured else decision.deferred
+        return cls(decision.status, reason, decision.key, decision.parts, decision.record)
+
+    def shared(self) -> Outcome:
+        """Return the outcome for another build of the sweep that wants the same action."""
+        if self.status is not Status.BUILT:
+            return replace(self, seconds=None)
+        return replace(self, status=Status.CACHED, reason="", seconds=None)
+
+
+@dataclass
+class Node:
+    """An action of one build; its folder and locks are there while it runs."""
+
+    build: str
+    recipe: str
+    action: Action
+    inputs: dict[str, Node]
+    outcome: Outcome | None = None
+    decision: Decision | None = None
+    locks: list[Lock] = field(default_factory=list)
+    folder: Path | None = None
+    started: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        return all(source.outcome is not None for source in self.inputs.values())
+
+    def blocked(self) -> Outcome | None:
+        """Return the outcome that an input without a result gives, or None."""
+        for port, source in self.inputs.items():
+            assert source.outcome is not None
+            if source.outcome.status in (Status.FAILED, Status.SKIPPED):
+                return Outcome(Status.SKIPPED, f"{source.action.name} {source.outcome.status.word}")
+            output = self.action.inputs[port][1]
+            if source.outcome.record is None or output not in source.outcome.record.outputs:
+                return Outcome(Status.DEFERRED, f"needs {source.action.name}, which is deferred")
+        return None
+
+    def digests(self) -> dict[str, str]:
+        """Return the tree digest of each input, when all inputs have a result."""
+        digests = {}
+        for port, source in self.inputs.items():
+            assert source.outcome is not None
+            assert source.outcome.record is not None
+            digests[port] = source.outcome.record.outputs[self.action.inputs[port][1]]
+        return digests
+
+    def log(self) -> str:
+        """Return the end of what the action printed."""
+        if self.folder is None:
+            return ""
+        with contextlib.suppress(OSError):
+            return (self.folder / "log").read_text(encoding="utf-8", errors="replace")[-_LOG_CHARACTERS:]
+        return ""
+
+    def close(self) -> None:
+        """Give up the locks and the private folder."""
+        while self.locks:
+            self.locks.pop().release()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,75 @@
+"""Folders under `outputs/`: named after the time, complete or not there, the newest good one called `latest`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from builder.errors import StoreError
+from builder.store.locks import Lock
+
+__all__ = ["OUTPUTS", "new_folder", "point"]
+
+OUTPUTS = Path("outputs")
+
+
+@contextmanager
+def new_folder(parent: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
+    """Yield a private folder and the function that gives it its final name, the time, once it is complete."""
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")  # noqa: DTZ005  people look for their own time of day
+    part = parent / f".{time}-{secrets.token_hex(4)}.part"
+    lock = Lock(part / ".lock")
+    try:
+        _sweep(parent)
+        part.mkdir(parents=True)
+        lock.acquire()
+        yield part, lambda: _publish(part, parent / time)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {parent}: {error.strerror}", "make room there, or build elsewhere"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        lock.release()
+
+
+def _publish(part: Path, final: Path) -> Path:
+    (part / ".lock").unlink()
+    for number in itertools.count(1):
+        target = final if number == 1 else final.with_name(f"{final.name}-{number}")
+        try:
+            part.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return target
+    raise AssertionError
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the private folders of builds that were killed: nobody holds their lock."""
+    for part in parent.glob(".*.part"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours
+            lock = Lock(part / ".lock")
+            if lock.acquire():
+                shutil.rmtree(part, ignore_errors=True)
+                lock.release()
+
+
+def point(link: Path, folder: Path) -> None:
+    """Make a link lead to a folder beside it, at no moment to nothing."""
+    fresh = link.with_name(f".latest.{secrets.token_hex(4)}")
+    try:
+        fresh.symlink_to(folder.name)
+        fresh.replace(link)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise StoreError(f"cannot make {link} lead to {folder.name}: {error.strerror}", f"remove {link}") from error
