@@ -179,6 +179,19 @@ def test_a_changed_sample_re_runs_what_reads_that_split(small: Project) -> None:
     assert next(a["reason"] for a in changed["actions"] if a["name"] == "evaluate") == "data changed: test test.npz"
 
 
+def test_calibration_data_that_is_not_finite_is_refused(small: Project) -> None:
+    import numpy as np
+
+    path = small.folder / "samples/cal.npz"
+    arrays = dict(np.load(path))
+    arrays["samples"][3, 0, 0, 0] = np.nan
+    np.savez(path, **arrays)
+    done = small.run("recipe=small")
+
+    assert done.returncode == 1
+    assert "calibration: input 'image' is not finite in sample" in done.stdout
+
+
 def test_the_same_model_under_another_path_re_runs_nothing(small: Project) -> None:
     manifest(small)
     shutil.move(small.folder / "models", small.folder / "elsewhere")
@@ -192,6 +205,20 @@ def test_two_builds_in_two_folders_and_stores_make_equal_artifacts(make_project:
 
     assert len(made[0]) == 2
     assert made[0] == made[1]
+
+
+@pytest.mark.slow
+def test_the_jetson_recipe_makes_equal_artifacts_in_two_folders_and_stores(
+    make_project: Callable[[str], Project],
+) -> None:
+    words = ("recipe=jetson_int8", "output=json", "~steps.benchmark")
+    made = [json.loads(make_project(name).run(*words).stdout) for name in ("one", "a-second-longer-name")]
+
+    assert [artifact["path"] for artifact in made[0]["artifacts"]] == [
+        "artifacts/simplify/model.onnx",
+        "artifacts/quantize/model.onnx",
+    ]
+    assert made[0]["artifacts"] == made[1]["artifacts"]
 
 
 def test_output_json_prints_the_manifest_and_nothing_else(small: Project) -> None:

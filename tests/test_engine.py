@@ -49,7 +49,7 @@ def build(project: Project) -> tuple[int, str]:
         ("os._exit(7)", "its process ended with exit code 7"),
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("target.unlink()", "faulty did not write model/model.onnx"),
-        ("target.write_bytes(b'garbage')", "rejects model.onnx"),
+        ("target.write_bytes(b'garbage')", "rejects the model"),
         ("(job.folder('extra') / 'x').write_text('x')", "wrote a port 'extra'"),
         ("(job.output / 'notes.txt').write_text('x')", "wrote a port 'notes.txt'"),
         ("(target.parent / 'note.txt').write_text(str(job.output))", "holds the path of its folder"),

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from builder.errors import DataError, ModelError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -146,9 +148,25 @@ def observe(
     names = [output.name for output in session.outputs]
     count = 0
     for fed in feds:
+        _check_finite(fed)
         values = {**fed.feed, **dict(zip(names, session.run(fed.feed), strict=True))}
         for name, observer in observers.items():
             observer.add(values[name])
         count += len(fed.samples)
         progress(count)
+    for name, observer in observers.items():
+        if count and observer.low > observer.high:
+            raise ModelError(f"tensor '{name}' of the model is never a finite number, so it has no range")
     return observers, count
+
+
+def _check_finite(fed: Fed) -> None:
+    """Refuse broken samples; infinities inside the model are another matter, attention masks are made of them."""
+    import numpy as np
+
+    for name, values in fed.feed.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            samples = ", ".join(sample.name for sample in fed.samples[:3])
+            raise DataError(
+                f"calibration: input '{name}' is not finite in sample {samples}", "mend or remove the sample"
+            )

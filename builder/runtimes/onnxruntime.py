@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,12 @@ _DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
+
+_NOISE = (
+    re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : "),
+    re.compile(r"Load model from \S+ failed: ?"),
+    re.compile(r"/onnxruntime_src/\S+:\d+ [^()]*\((?:[^()]|\([^()]*\))*\)(?: const)? "),  # a C++ function
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Session:
         try:
             self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            raise ModelError(f"ONNX Runtime {ort.__version__} rejects {model.name}: {_brief(error)}") from error
+            raise ModelError(f"ONNX Runtime {ort.__version__} rejects the model: {_brief(error)}") from error
         self.inputs = tuple(_tensor(value) for value in self._session.get_inputs())
         self.outputs = tuple(_tensor(value) for value in self._session.get_outputs())
 
@@ -98,5 +105,8 @@ def _tensor(value: Any) -> Tensor:
 
 
 def _brief(error: Exception) -> str:
+    """Return what ONNX Runtime means, without its codes, its source files and the names of our own folders."""
     text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:297] + "..."
+    for noise in _NOISE:
+        text = noise.sub("", text)
+    return text if len(text) <= 400 else f"{text[:190]} ... {text[-190:]}"
