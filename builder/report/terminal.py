@@ -98,7 +98,7 @@ class Bars:
 
 def _line(event: Event, stream: TextIO) -> str:
     word = paint(f"{event.status:9}", _STYLES[event.status], stream)
-    size = f"{event.bytes / 1e6:.2f} MB" if event.bytes and event.bytes >= 5000 else ""
+    size = f"{event.bytes / 2**20:.2f} MiB" if event.bytes and event.bytes >= 5000 else ""
     took = f"{event.seconds:.1f} s" if event.seconds is not None else ""
     where = f"{event.build}/{event.action}" if event.build.isdigit() else event.action
     facts = ", ".join(f"{name} {value}" for name, value in event.facts)
