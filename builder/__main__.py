@@ -110,11 +110,15 @@ def _build(arguments: list[str]) -> int:
 
     recipes, sweep = _recipes(arguments)
     output = recipes[0].machine.output
-    reader = json_lines if output is Output.JSONL else Terminal(results=output is Output.TEXT)
+    terminal = Terminal(results=output is Output.TEXT)
+    reader = json_lines if output is Output.JSONL else terminal
     if output is Output.TEXT:
         for recipe in recipes:
             print(f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})", flush=True)
-    builds = build(recipes, reader, sweep=sweep)
+    try:
+        builds = build(recipes, reader, sweep=sweep)
+    finally:
+        terminal.close()
     _show(builds, output, sweep=sweep)
     return max((finished.exit_code for finished in builds), key=_severity)
 

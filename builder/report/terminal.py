@@ -48,6 +48,11 @@ class Terminal:
         elif event.kind in ("warning", "note"):
             self._print(f"{paint(event.kind, 'yellow', self._err)}: {event.message}", self._err)
 
+    def close(self) -> None:
+        """Take what still moves off the screen."""
+        if self._bars:
+            self._bars.close()
+
     def _print(self, text: str, stream: TextIO) -> None:
         with self._bars.hidden() if self._bars else nullcontext():
             print(text, file=stream, flush=True)
@@ -71,8 +76,13 @@ class Bars:
         elif event.kind == "finished" and self._progress and name in self._tasks:
             self._progress.remove_task(self._tasks.pop(name))
             if not self._tasks:
-                self._progress.stop()
-                self._progress = None
+                self.close()
+
+    def close(self) -> None:
+        if self._progress:
+            self._progress.stop()
+        self._progress = None
+        self._tasks.clear()
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
