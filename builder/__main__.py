@@ -129,6 +129,8 @@ def _show(builds: Sequence[Build], output: Output, *, sweep: bool) -> None:
     if output is Output.TEXT:
         for finished in builds:
             show_build(finished.manifest, finished.folder, idle=finished.idle)
+        if sweep:
+            print(f"sweep   {builds[0].folder.parent / 'report.html'}")
     elif output is Output.JSON:
         manifests = [finished.manifest for finished in builds]
         print(json.dumps(manifests if sweep else manifests[0], indent=2, ensure_ascii=False))

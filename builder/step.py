@@ -103,6 +103,7 @@ class Step:
     # Parts of the data that it reads, given its options; 'name?' is read where the data has it.
     splits: Callable[[Any], tuple[str, ...]] = _no_splits
     need: Need = Need.ANYWHERE
+    from_source: tuple[str, ...] = ()  # input ports that take the recipe's own model, not the last one made
     brings: bool = False  # it fetches what the recipe names; what it gets is in the key, not how
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
     summary: str = ""

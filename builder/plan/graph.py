@@ -113,7 +113,7 @@ def _input(use: Use, step: Step, port: str, before: list[Action]) -> tuple[str, 
     kind = step.inputs[port]
     if port in use.inputs:
         return _chosen(use, port, kind, before)
-    if port in ("reference", "baseline"):
+    if port in step.from_source:
         return SOURCE, "model"
     sources = [a for a in before if kind in a.step.outputs.values() and a.step.rank < step.rank]
     highest = [a for a in sources if a.step.rank == max(a.step.rank for a in sources)]

@@ -54,7 +54,11 @@ def render(report: dict[str, Any]) -> str:
 def render_sweep(document: dict[str, Any]) -> str:
     """Return the page of a sweep's report.json (see `write_sweep`)."""
     environment = _environment()
-    return environment.get_template("sweep.html").render(sweep=document, style=_source(environment, "style.css"))
+    rows = [{**build, "figures": views.figures(build)} for build in document["builds"]]
+    kept = sum(build["status"] != "failed" for build in rows)
+    return environment.get_template("sweep.html").render(
+        builds=rows, kept=kept, common=document["common"], style=_source(environment, "style.css")
+    )
 
 
 @cache

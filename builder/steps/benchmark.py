@@ -52,6 +52,7 @@ class Options:
     options=Options,
     rank=90,
     inputs={"model": Kind.ONNX, "baseline": Kind.ONNX},
+    from_source=("baseline",),
     outputs={"measurement": Kind.MEASUREMENT},
     reproducible=Reproducible.MEASURED,
     need=Need.HOST,

@@ -53,6 +53,7 @@ def _splits(options: Options) -> tuple[str, ...]:
     options=Options,
     rank=60,
     inputs={"model": Kind.ONNX, "reference": Kind.ONNX},
+    from_source=("reference",),
     outputs={"evaluation": Kind.EVALUATION},
     reproducible=Reproducible.PER_CPU,
     packages=("onnxruntime", "numpy", "pillow"),
