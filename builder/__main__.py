@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -33,14 +34,18 @@ def main() -> None:
         else:
             stream.reconfigure(errors="backslashreplace")
     _forget_working_directory()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    with contextlib.suppress(OSError):  # the disk behind stdout is full, or nobody reads it any more
+        sys.stdout.flush()
+    sys.exit(code)
 
 
 def _forget_working_directory() -> None:
     """Import nothing from the folder that we run in: `python -m` puts it first, and it holds somebody's data."""
-    here, home = Path.cwd(), Path(__file__).resolve().parents[1]
-    if here != home:
-        sys.path[:] = [folder for folder in sys.path if Path(folder or ".").absolute() != here]
+    home = Path(__file__).resolve().parents[1]
+    with contextlib.suppress(FileNotFoundError):
+        if sys.path and not sys.flags.safe_path and Path(sys.path[0] or ".").absolute() == Path.cwd() != home:
+            del sys.path[0]
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.digest import digest_bytes
+from builder.digest import digest_bytes, digest_json
 from builder.engine.events import Event, Events
 from builder.engine.node import Node
+from builder.errors import StoreError
 from builder.gates import Evidence, judge
 from builder.outcomes import Status
 from builder.outputs import OUTPUTS, new_folder, point
@@ -24,6 +25,7 @@ from builder.store.store import Store
 
 __all__ = ["Folder", "deliver"]
 
+_MANIFEST = "builder.manifest.v1"
 _PLACES = {
     Kind.ONNX: "artifacts",
     Kind.ENGINE: "artifacts",
@@ -185,7 +187,8 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
     for name, text in pages.items():
         _text(folder / name, text)
     digests = {name: digest_bytes(text.encode()) for name, text in pages.items()}
-    _text(folder / "manifest.json", _json({**manifest, "pages": digests}))
+    body = {**manifest, "pages": digests}
+    _text(folder / "manifest.json", _json({**body, "digest": digest_json(_MANIFEST, body)}))
     return report
 
 
@@ -218,11 +221,13 @@ def _restore(
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a delivered build, or None for one that is not as it was written."""
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
-    except (OSError, ValueError):
+        digest = manifest.pop("digest")
+        return manifest if digest == digest_json(_MANIFEST, manifest) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return manifest if isinstance(manifest, dict) and manifest.get("schema") == 1 else None
 
 
 def _log(nodes: Sequence[Node]) -> str:
@@ -241,4 +246,6 @@ def _json(document: Mapping[str, Any]) -> str:
 
 def _text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{shown(path)} is not a regular file, so it cannot be written again", "remove it")
     path.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -35,6 +36,8 @@ def digest_file(path: Path) -> str:
 
 def copy_hashed(source: Path, target: Path, *, sync: bool = False) -> tuple[str, int]:
     """Copy a file and return the SHA-256 and size of the bytes that were written, read only once."""
+    if source.exists() and not source.is_file():  # a pipe or a device would never end
+        raise OSError(errno.EINVAL, "it is not a regular file", str(source))
     state, size = hashlib.sha256(), 0
     with source.open("rb") as reader, target.open("xb") as writer:
         while chunk := reader.read(_CHUNK):

@@ -7,6 +7,7 @@ import errno
 import itertools
 import secrets
 import shutil
+import time as clock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +19,7 @@ from builder.store.locks import Lock
 __all__ = ["OUTPUTS", "new_folder", "point"]
 
 OUTPUTS = Path("outputs")
+_GRACE_S = 60  # a folder younger than this may not have its lock yet
 
 
 @contextmanager
@@ -41,7 +43,6 @@ def new_folder(parent: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
 
 
 def _publish(part: Path, final: Path) -> Path:
-    (part / ".lock").unlink()
     for number in itertools.count(1):
         target = final if number == 1 else final.with_name(f"{final.name}-{number}")
         try:
@@ -50,6 +51,7 @@ def _publish(part: Path, final: Path) -> Path:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
+            (target / ".lock").unlink()  # held until here: nobody sweeps what is being published
             return target
     raise AssertionError
 
@@ -59,7 +61,7 @@ def _sweep(parent: Path) -> None:
     for part in parent.glob(".*.part"):
         with contextlib.suppress(OSError):  # gone meanwhile, or not ours
             lock = Lock(part / ".lock")
-            if lock.acquire():
+            if clock.time() - part.stat().st_mtime > _GRACE_S and lock.acquire():
                 shutil.rmtree(part, ignore_errors=True)
                 lock.release()
 

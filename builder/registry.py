@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from functools import cache
 from pathlib import Path
@@ -54,4 +55,9 @@ def _module(name: str) -> str | None:
 def _installed() -> dict[str, str]:
     from importlib.metadata import entry_points
 
-    return {point.name: point.module for point in entry_points(group="builder.steps")}
+    found: dict[str, str] = {}
+    for point in entry_points(group="builder.steps"):
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # an entry that nobody could load
+            if point.name.isidentifier():
+                found[point.name] = point.module
+    return found

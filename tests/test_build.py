@@ -56,6 +56,7 @@ def test_a_build_folder_has_everything_that_is_promised(small: Project) -> None:
         "artifacts/quantize/model.onnx",
     ]
     stored = json.loads((folder / "manifest.json").read_text())
+    assert len(stored.pop("digest")) == 64
     assert set(stored.pop("pages")) == {"report.json", "report.html"}
     assert stored == document
 
@@ -163,6 +164,18 @@ def test_an_edited_page_is_written_again(small: Project, name: str) -> None:
     assert "delivered again" in again.stderr
     assert page.read_bytes() == good
     assert len(builds(small)) == 1
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{}", '{"schema": 1, "pages": 3}', None])
+def test_an_edited_manifest_is_no_reason_to_trust_its_folder(small: Project, text: str | None) -> None:
+    manifest(small)
+    file = small.folder / "outputs/small/latest/manifest.json"
+    file.write_text(text if text is not None else file.read_text().replace('"small"', '"smell"'))
+    again = small.run("recipe=small")
+
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" not in again.stdout
+    assert len(builds(small)) == 2
 
 
 def test_a_changed_sample_re_runs_what_reads_that_split(small: Project) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from projects import Project
 
@@ -115,3 +117,18 @@ def test_a_reader_that_goes_away_is_no_crash(small: Project) -> None:
 
 def test_colours_only_on_a_terminal(small: Project) -> None:
     assert "\x1b" not in small.run("recipe=small").stdout
+
+
+def test_a_pipe_where_a_file_should_be_is_refused_at_once(small: Project) -> None:
+    os.mkfifo(small.folder / "samples" / "pipe.npz")
+    done = small.run("recipe=small", "+data.splits.test.portion=[0.0,1.0]", "data.splits.test.path=pipe.npz")
+
+    assert done.returncode == 1
+    assert "not a regular file" in done.stdout + done.stderr
+
+
+def test_nothing_is_imported_from_the_folder_that_it_runs_in(small: Project) -> None:
+    small.write("packaging.py", "raise RuntimeError('this is somebody else')")
+    small.write("yaml.py", "raise RuntimeError('this is somebody else')")
+
+    assert small.run("recipe=small").returncode == 0

@@ -148,13 +148,13 @@ class Engine:
 
     def _run_locked(self, node: Node) -> bool:
         """Look once more, since another builder may have made it meanwhile; else launch it."""
-        again = self._planner.decide(node.recipe, node.action, node.digests())
-        if again.record is not None:
-            node.close()
-            self._decided(node, again)
-            return True
         try:
-            self._launch(node)
+            again = self._planner.decide(node.recipe, node.action, node.digests())
+            if again.record is None:
+                self._launch(node)
+            else:
+                node.close()
+                self._decided(node, again)
         except (BuilderError, OSError) as error:
             self._failed(node, _as_error(error, self._store.root))
         except BaseException:  # damage, or Ctrl-C: this process may want the key again

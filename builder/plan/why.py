@@ -61,6 +61,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str
     """Return what differs between the parts of two keys; `sources` names the action behind each input port."""
     reasons: list[Why] = []
     for part, reason in _PARTS:
+        if part in ("toolchain", "implementation") and (part in old) != (part in new):
+            continue  # what is fetched by its digest has none
         for path, before, after in _differences(old.get(part), new.get(part), ""):
             why = Why(reason, _detail(reason, path, before, after, sources))
             if why not in reasons:

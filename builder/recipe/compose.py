@@ -22,7 +22,7 @@ from builder.recipe.locations import share
 from builder.recipe.messages import explain
 from builder.recipe.place import with_place
 from builder.recipe.read import read_recipe
-from builder.recipe.schema import Recipe
+from builder.recipe.schema import Recipe, root_defaults
 from builder.recipe.sources import loaded_recipes, register
 
 # What Hydra raises at input that it cannot make sense of.
@@ -91,6 +91,7 @@ def _read(config: DictConfig, overrides: tuple[str, ...]) -> Recipe:
     choices = {group: choice for group, choice in hydra.runtime.choices.items() if choice != "unset"}
     files = {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": {"runtime": {"choices": choices}}}))}
     try:
+        _check_sections(config)
         _check_loaded(config, choices)
         plain = {str(key): _plain(config, str(key)) for key in config if key != "hydra"}
         files["config.yaml"] = OmegaConf.to_yaml(OmegaConf.create(plain))
@@ -100,6 +101,14 @@ def _read(config: DictConfig, overrides: tuple[str, ...]) -> Recipe:
         raise with_place(explain(error, overrides), overrides) from error
     except RecipeError as error:
         raise with_place(error, overrides) from error
+
+
+def _check_sections(config: DictConfig) -> None:
+    for key, default in root_defaults().items():
+        if key not in config:
+            raise RecipeError(f"there is no key '{key}' any more", f"give it a value instead of '~{key}'")
+        if isinstance(default, dict) and not OmegaConf.is_dict(config[key]):
+            raise RecipeError(f"{key}: expected a mapping, got {config[key]!r}")
 
 
 def _plain(config: DictConfig, key: str) -> Any:

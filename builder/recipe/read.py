@@ -31,9 +31,6 @@ def read_recipe(
         if key not in _KEYS:
             raise RecipeError(f"there is no key '{key}'", did_you_mean(key, _KEYS))
     model = _model(plain["model"], choices)
-    if not isinstance(plain["steps"], dict):
-        hint = "which steps there are is said in defaults: '- override /steps: [a, b]'"
-        raise RecipeError(f"steps: expected a mapping, got {plain['steps']!r}", hint)
     steps, notes = _steps(plain["steps"])
     recipe = Recipe(
         name=_name(plain["name"], choices),

@@ -24,6 +24,12 @@ _TRUSTED = {
     "data.root": "is a path of one machine",
 }
 _PLAIN_INTERPOLATION = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+# What a recipe may refer to: its own words and options, never a section that conf/ or the machine has a part in.
+_HARMLESS = re.compile(
+    r"name|summary|(model|data|target)\.name|(steps|gates)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+|gates\.\w+"
+)
+_ALLOWED = "a recipe may use ${name}, ${summary}, ${model.name}, ${steps.STEP.OPTION} and ${gates.GATE}"
+_SECTION = re.compile(r"model|data|target|gates|steps|steps\.[^.]+")
 _STEP_PACKAGE = re.compile(r"steps\.[a-z0-9][a-z0-9_-]*")
 _HINT = "set it in conf/, on the command line or in the environment; recipes are data and may come from anyone"
 
@@ -66,14 +72,15 @@ def _check_key(path: str, where: str) -> None:
 
 
 def _check_text(path: str, value: str, where: str) -> None:
+    if "${" in value and _SECTION.fullmatch(path):
+        raise TrustError(f"{where}: '{path}: {value}' takes a whole section from elsewhere", "write its keys out")
     for name in _PLAIN_INTERPOLATION.findall(value):
-        plain = name.lstrip(".")
-        if plain.split(".")[0] in ("hydra", *MACHINE) or plain in _TRUSTED:
-            raise TrustError(f"{where}: '{path}: {value}' asks for a setting of the machine", _HINT)
+        if not _HARMLESS.fullmatch(name):
+            raise TrustError(f"{where}: '{path}: {value}' asks for what may be the machine's", _ALLOWED)
     if "${" in _PLAIN_INTERPOLATION.sub("", value):
         raise TrustError(
             f"{where}: '{path}: {value}' asks for more than another value of the recipe",
-            "only ${a.b} is allowed here: a key may not depend on the environment unseen",
+            f"a key may not depend on the environment unseen; {_ALLOWED}",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -154,6 +155,11 @@ def _count(actions: Sequence[dict[str, Any]], word: str) -> int:
 
 def show_error(message: str, hint: str) -> None:
     """Print an error and what to do about it, to stderr."""
-    print(f"{paint('error', 'red', sys.stderr)}: {message}", file=sys.stderr)
+    print(f"{paint('error', 'red', sys.stderr)}: {_harmless(message)}", file=sys.stderr)
     if hint:
-        print(f"  {paint('hint', 'cyan', sys.stderr)}: {hint}", file=sys.stderr)
+        print(f"  {paint('hint', 'cyan', sys.stderr)}: {_harmless(hint)}", file=sys.stderr)
+
+
+def _harmless(text: str) -> str:
+    """Show control characters, which a recipe may have brought, instead of sending them to the terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)

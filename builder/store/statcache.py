@@ -8,21 +8,24 @@ were; a file changed within the last 2 s is never remembered, since a second cha
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
-from builder.digest import digest_file
+from builder.digest import digest_file, digest_json
 from builder.store.locks import Lock
 
 __all__ = ["StatCache", "cache_folder", "machine_lock"]
 
 _YOUNG_NS = 2_000_000_000
+_NOTE = "builder.note.v1"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, dev INT, ino INT, size INT, mtime INT, ctime INT, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS notes (kind TEXT, name TEXT, value TEXT, PRIMARY KEY (kind, name));
@@ -39,7 +42,8 @@ def machine_lock() -> Lock:
     """Return the lock of whoever measures on this machine: two measurements at once would disturb each other."""
     with contextlib.suppress(OSError):
         cache_folder().mkdir(parents=True, exist_ok=True)
-        return Lock(cache_folder() / "measuring")
+        with (cache_folder() / "measuring").open("a"):
+            return Lock(cache_folder() / "measuring")
     return Lock(Path(tempfile.gettempdir()) / f"builder-measuring-{os.getuid()}")
 
 
@@ -52,6 +56,8 @@ class StatCache:
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, from memory if nothing about it changed. Raises OSError."""
         name, stat = str(path), path.stat()
+        if not S_ISREG(stat.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         row = self._row("SELECT dev, ino, size, mtime, ctime, sha256 FROM files WHERE path = ?", (name,))
         seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if row is not None and row[:5] == seen:
@@ -65,14 +71,15 @@ class StatCache:
         """Return what was remembered, or None."""
         row = self._row("SELECT value FROM notes WHERE kind = ? AND name = ?", (kind, name))
         try:
-            return json.loads(row[0]) if row else None
-        except ValueError:
+            digest, value = json.loads(row[0]) if row else ("", None)
+        except (ValueError, TypeError):
             return None
+        return value if digest == digest_json(_NOTE, value) else None
 
     def remember(self, kind: str, notes: Mapping[str, Any]) -> None:
-        rows: Iterable[tuple[str, str, str]] = [(kind, name, json.dumps(value)) for name, value in notes.items()]
-        for row in rows:
-            self._write("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", row)
+        for name, value in notes.items():
+            text = json.dumps([digest_json(_NOTE, value), value])
+            self._write("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (kind, name, text))
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
