@@ -17,7 +17,7 @@ _BLOCK_NS = 20_000_000  # shorter blocks would mostly measure the change from on
 _BLOCK_RUNS = 500  # more runs in a block tell little; more blocks do
 _MOST = 10  # times the least number of blocks; where that many do not settle it, more will not
 _IDLE = 0.01  # share of a processor that a sleeping subject may use
-_SETTLE_SECONDS = 1.0  # at most; ONNX Runtime's threads spin for some 40 ms after a run (measured: 1.31, 2 threads)
+_SETTLE_SECONDS = 1.0  # at most, for threads of a runtime that go on for a while after a run
 _ATTEMPTS = 10  # at one block, before the measurement is given up
 
 

@@ -44,7 +44,7 @@ class Runner:
 
         self._empty_kib = peak_kib()
         start = time.perf_counter_ns()
-        self._session = Session(Path(spec["model"]), threads=spec["threads"])
+        self._session = Session(Path(spec["model"]), threads=spec["threads"], spin=False)
         load_ms = (time.perf_counter_ns() - start) / 1e6
         self._feed = made_up(
             self._session.inputs,

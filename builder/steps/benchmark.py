@@ -27,7 +27,7 @@ class Options:
     """How the models are called and how long they are measured."""
 
     batch: int = 1
-    threads: int = 1  # of ONNX Runtime's operators
+    threads: int = 1  # of ONNX Runtime's operators; between runs they sleep, so that a waiting subject is silent
     warmup_runs: int = 50
     runs: int = 1000  # of each subject, at least; p99 needs 1,000
     blocks: int = 20  # of each subject, at least
