@@ -11,7 +11,7 @@ from typing import TypeVar
 from builder.errors import DataError
 from builder.specs import Data, Split
 
-__all__ = ["in_portion", "locate", "relative", "take_turns", "visible"]
+__all__ = ["in_portion", "locate", "relative", "sample_and_label_files", "take_turns", "visible"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,14 @@ def locate(data: Data, path: str, what: str) -> Path:
     if not found.exists():
         raise DataError(f"data '{data.name}': there is no {what} '{path}' in {root}", hint=_listing(root))
     return found
+
+
+def sample_and_label_files(data: Data, split: Split) -> list[Path]:
+    """Return the file that holds a split's samples and, where it has one, the file of their labels."""
+    paths = [locate(data, split.path, "file")]
+    if split.labels:
+        paths.append(locate(data, split.labels, "file of labels"))
+    return sorted(paths)
 
 
 def relative(data: Data, path: Path) -> str:

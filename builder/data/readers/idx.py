@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from builder.data.files import in_portion, locate
+from builder.data.files import in_portion, locate, sample_and_label_files
 from builder.data.sample import Sample
 from builder.errors import DataError
 from builder.specs import Data, Split
@@ -32,10 +32,7 @@ class _Header:
 
 
 def files(data: Data, split: Split) -> list[Path]:
-    paths = [locate(data, split.path, "file")]
-    if split.labels:
-        paths.append(locate(data, split.labels, "file of labels"))
-    return sorted(paths)
+    return sample_and_label_files(data, split)
 
 
 def count(data: Data, split: Split) -> int:

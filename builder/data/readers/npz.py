@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from builder.data.files import in_portion, locate
+from builder.data.files import in_portion, locate, sample_and_label_files
 from builder.data.sample import Sample
 from builder.errors import DataError
 from builder.specs import Data, Split
@@ -19,10 +19,7 @@ __all__ = ["count", "files", "samples"]
 
 
 def files(data: Data, split: Split) -> list[Path]:
-    paths = [locate(data, split.path, "file")]
-    if split.labels:
-        paths.append(locate(data, split.labels, "file of labels"))
-    return sorted(paths)
+    return sample_and_label_files(data, split)
 
 
 def count(data: Data, split: Split) -> int:
