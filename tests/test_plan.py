@@ -39,6 +39,13 @@ def test_a_plan_is_in_order_and_names_inputs_and_reasons(small: Project) -> None
     assert actions["quantize"]["message"] == "waits for: simplify"
 
 
+def test_a_plan_as_json_lines_has_a_line_for_each_build(small: Project) -> None:
+    words = ("-m", "recipe=small", "steps.quantize.calibration.samples=8,16", "output=jsonl")
+    done = small.run("plan", *words)
+
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["small", "small"]
+
+
 def test_a_plan_starts_and_writes_nothing(small: Project) -> None:
     plan(small)
 

@@ -29,10 +29,13 @@ def show_plans(recipes: Sequence[Recipe], *, sweep: bool) -> int:
     for recipe in recipes:
         planned = plan(recipe, lambda text: print(f"{paint('warning', 'yellow', sys.stderr)}: {text}", file=sys.stderr))
         failed = failed or any(each.error for each in planned)
+        document = {"name": recipe.name, "actions": [_document(each) for each in planned]}
         if recipe.machine.output is Output.TEXT:
             _show(recipe, planned)
+        elif recipe.machine.output is Output.JSONL:
+            print(json.dumps(document))
         else:
-            documents.append({"name": recipe.name, "actions": [_document(each) for each in planned]})
+            documents.append(document)
     if documents:
         print(json.dumps(documents if sweep else documents[0], indent=2))
     return ExitCode.FAILED if failed else ExitCode.OK
