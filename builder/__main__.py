@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError, UsageError, did_you_mean
 from builder.outcomes import ExitCode
-from builder.report.terminal import Terminal, json_lines, paint, show_build, show_error
+from builder.report.terminal import Terminal, harmless, json_lines, paint, show_build, show_error
 
 if TYPE_CHECKING:
     from builder.build import Build
-    from builder.recipe.schema import Output, Recipe
+    from builder.recipe.schema import Recipe
 
 __all__ = ["main"]
 
 _VERB = re.compile(r"[a-z][a-z-]*")
+_SWEEP = ("-m", "--multirun")
+_SHORT = {
+    **dict.fromkeys(("-q", "--quiet"), "verbosity=quiet"),
+    **dict.fromkeys(("-v", "--verbose"), "verbosity=verbose"),
+}
 _HYDRA_FLAGS = ("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 
 
@@ -80,7 +85,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _VERB.fullmatch(first):
         if first not in _VERBS:
             raise UsageError(f"there is no verb '{first}'", did_you_mean(first, _VERBS))
-        if first != "init" and {"-h", "--help"} & set(arguments):
+        if first not in ("init", "diff") and {"-h", "--help"} & set(arguments):
             return _hydra_main(["--help"])
         return _VERBS[first](arguments[1:])
     if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
@@ -97,11 +102,11 @@ def _supported() -> bool:
 def _recipes(arguments: list[str]) -> tuple[list[Recipe], bool]:
     from builder.recipe.compose import compose, compose_sweep
 
-    sweep = any(word in ("-m", "--multirun") for word in arguments)
-    overrides = [word for word in arguments if word not in ("-m", "--multirun")]
+    sweep = any(word in _SWEEP for word in arguments)
+    overrides = [_SHORT.get(word, word) for word in arguments if word not in _SWEEP]
     for word in overrides:
         if word.startswith("-"):
-            raise UsageError(f"there is no option '{word}'", did_you_mean(word, ("-m", "--multirun", *_HYDRA_FLAGS)))
+            raise UsageError(f"there is no option '{word}'", did_you_mean(word, (*_SWEEP, *_SHORT, *_HYDRA_FLAGS)))
     recipes = compose_sweep(overrides) if sweep else [compose(overrides)]
     for recipe in recipes:
         for note in recipe.notes:
@@ -111,32 +116,34 @@ def _recipes(arguments: list[str]) -> tuple[list[Recipe], bool]:
 
 def _build(arguments: list[str]) -> int:
     from builder.build import build
-    from builder.recipe.schema import Output
+    from builder.recipe.schema import Output, Verbosity
 
     recipes, sweep = _recipes(arguments)
-    output = recipes[0].machine.output
-    terminal = Terminal(results=output is Output.TEXT)
-    reader = json_lines if output is Output.JSONL else terminal
-    if output is Output.TEXT:
+    machine = recipes[0].machine
+    terminal = Terminal(results=machine.output is Output.TEXT, verbosity=machine.verbosity)
+    reader = json_lines if machine.output is Output.JSONL else terminal
+    if machine.output is Output.TEXT and machine.verbosity is not Verbosity.QUIET:
         for recipe in recipes:
-            print(f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})", flush=True)
+            words = f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})"
+            print(harmless(words), flush=True)
     try:
         builds = build(recipes, reader, sweep=sweep)
     finally:
         terminal.close()
-    _show(builds, output, sweep=sweep)
+    _show(builds, sweep=sweep)
     return max((finished.exit_code for finished in builds), key=_severity)
 
 
-def _show(builds: Sequence[Build], output: Output, *, sweep: bool) -> None:
-    from builder.recipe.schema import Output
+def _show(builds: Sequence[Build], *, sweep: bool) -> None:
+    from builder.recipe.schema import Output, Verbosity
 
-    if output is Output.TEXT:
+    machine = builds[0].recipe.machine
+    if machine.output is Output.TEXT:
         for finished in builds:
-            show_build(finished.manifest, finished.folder, idle=finished.idle)
-        if sweep:
+            show_build(finished.manifest, finished.folder, idle=finished.idle, verbosity=machine.verbosity)
+        if sweep and machine.verbosity is not Verbosity.QUIET:
             print(f"sweep   {builds[0].folder.parent / 'report.html'}")
-    elif output is Output.JSON:
+    elif machine.output is Output.JSON:
         manifests = [finished.manifest for finished in builds]
         print(json.dumps(manifests if sweep else manifests[0], indent=2, ensure_ascii=False))
     else:
@@ -149,16 +156,36 @@ def _severity(code: ExitCode) -> int:
 
 
 def _plan(arguments: list[str]) -> int:
-    from builder.report.plan_table import show_plans
+    from builder.report.plan_table import drawing, show_plans
 
-    recipes, sweep = _recipes(arguments)
-    return show_plans(recipes, sweep=sweep)
+    graph = [word for word in arguments if word.partition("=")[0] == "--graph"]
+    draw = drawing(graph[-1].partition("=")[2]) if graph else None
+    recipes, sweep = _recipes([word for word in arguments if word not in graph])
+    return show_plans(recipes, sweep=sweep, draw=draw)
 
 
 def _init(arguments: list[str]) -> int:
     from builder.init import init
 
     return init(arguments)
+
+
+def _verify(arguments: list[str]) -> int:
+    from builder.verify import verify
+
+    return verify(arguments)
+
+
+def _diff(arguments: list[str]) -> int:
+    from builder.diff import diff
+
+    return diff(arguments)
+
+
+def _cache(arguments: list[str]) -> int:
+    from builder.cache import cache
+
+    return cache(arguments)
 
 
 def _list(arguments: list[str]) -> int:
@@ -173,7 +200,14 @@ def _hydra_main(arguments: list[str]) -> int:
     return run_hydra(arguments)
 
 
-_VERBS: dict[str, Callable[[list[str]], int]] = {"plan": _plan, "init": _init, "list": _list}
+_VERBS: dict[str, Callable[[list[str]], int]] = {
+    "plan": _plan,
+    "verify": _verify,
+    "diff": _diff,
+    "cache": _cache,
+    "init": _init,
+    "list": _list,
+}
 
 
 if __name__ == "__main__":

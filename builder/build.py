@@ -20,7 +20,7 @@ from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
 from builder.plan.graph import Action, graph
 from builder.plan.keys import Facts
-from builder.recipe.schema import Recipe
+from builder.recipe.schema import Limits, Recipe
 from builder.store.cas import Damaged
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
@@ -102,6 +102,7 @@ def _build(
             lambda: stack.enter_context(store.workshop()),
             jobs=machine.jobs or len(os.sched_getaffinity(0)),
             offline=machine.offline,
+            keep_going=machine.keep_going,
         )
         engine.run([node for nodes in plans for node in nodes])
         folders = deliver(recipes, plans, store, stats, events, sweep=sweep)
@@ -118,7 +119,8 @@ def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -
     build_name = str(index) if sweep else recipe.name
     for action in actions:
         inputs = {port: nodes[source] for port, (source, _) in action.inputs.items()}
-        nodes[action.name] = Node(build_name, recipe.name, action, inputs)
+        limits = recipe.limits.get(action.name.removesuffix("@host"), recipe.limits.get("", Limits()))
+        nodes[action.name] = Node(build_name, recipe.name, action, inputs, limits)
     return list(nodes.values())
 
 
@@ -133,7 +135,12 @@ def _remember(planner: Planner, recipes: Sequence[Recipe], plans: Sequence[Seque
     for recipe, nodes in zip(recipes, plans, strict=True):
         done = {node.action.name: node.outcome for node in nodes if node.outcome and node.outcome.record}
         notes = {
-            name: {"key": outcome.key, "parts": outcome.parts, "reason": outcome.not_kept}
+            name: {
+                "key": outcome.key,
+                "parts": outcome.parts,
+                "reason": outcome.not_kept,
+                "seconds": outcome.record.seconds if outcome.record else None,
+            }
             for name, outcome in done.items()
         }
         planner.remember(recipe.name, notes)

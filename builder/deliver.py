@@ -165,6 +165,9 @@ def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node
     for name, text in recipe.hydra_files.items():
         _text(folder / ".hydra" / name, text)
     _text(folder / "build.log", _log(nodes))
+    for node in nodes:
+        if node.log:
+            _text(folder / "logs" / f"{node.action.name}.log", _printed(node.log))
     return _pages(folder, content, content.manifest)
 
 
@@ -236,8 +239,16 @@ def _log(nodes: Sequence[Node]) -> str:
         assert node.outcome is not None
         outcome = node.outcome
         lines.append(f"{outcome.status.word:9} {node.action.name:16} {outcome.key[:12]:12} {outcome.reason}")
-        lines += [f"    {line}" for line in outcome.log.splitlines()]
+        lines += [f"    {line}" for line in outcome.tail.splitlines()]
     return "\n".join(lines) + "\n"
+
+
+def _printed(log: Path) -> str:
+    """Return what an action printed; nothing where another build of the same action has moved it on."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _json(document: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ PACKAGE = Path(builder.__file__).parent
 LAYERS = [
     ["outcomes"],
     ["errors"],
-    ["specs", "digest", "typed"],
+    ["specs", "digest", "typed", "trouble"],
     ["step"],
     ["runtimes", "store"],
     ["data", "onnxtools", "measure"],
@@ -29,7 +29,7 @@ LAYERS = [
     ["report"],
     ["deliver"],
     ["build"],
-    ["api", "init"],
+    ["api", "init", "verify", "diff", "cache"],
     ["__main__"],
 ]
 # The worker's side of the engine runs steps; only the builder's side knows plans.

@@ -11,7 +11,7 @@ __all__ = ["Event", "Events"]
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened: `started`, `progress`, `finished`, `warning`, `note`, and what about it."""
+    """One thing that happened: `planned`, `started`, `progress`, `finished`, `warning`, `note`, and what about it."""
 
     kind: str
     build: str = ""
@@ -21,9 +21,11 @@ class Event:
     reason: str = ""
     bytes: int | None = None
     seconds: float | None = None
+    estimate: float | None = None  # seconds it took the last time, when it starts
     facts: tuple[tuple[str, str], ...] = ()
     message: str = ""
     hint: str = ""
+    log: str = ""  # where what the action printed is kept
     done: int = 0
     total: int = 0
 

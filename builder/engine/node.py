@@ -13,8 +13,12 @@ from builder.errors import BuilderError
 from builder.outcomes import Reproducible, Status
 from builder.plan.decide import Decision
 from builder.plan.graph import Action
+from builder.recipe.schema import Limits
+from builder.step import Need
 from builder.store.actions import Record
 from builder.store.locks import Lock
+from builder.store.machine import Machine
+from builder.store.store import Store
 
 __all__ = ["Node", "Outcome"]
 
@@ -32,7 +36,7 @@ class Outcome:
     record: Record | None = None
     seconds: float | None = None
     error: BuilderError | None = None
-    log: str = ""
+    tail: str = ""  # the end of what a failed action printed
     not_kept: str = ""  # the reason why a result is not served again
 
     @classmethod
@@ -52,21 +56,25 @@ class Outcome:
 
 @dataclass
 class Node:
-    """An action of one build; its folder and locks are there while it runs."""
+    """An action of one build; its folder, lock and share in the machine are there while it runs."""
 
     build: str
     recipe: str
     action: Action
     inputs: dict[str, Node]
+    limits: Limits = field(default_factory=Limits)
     outcome: Outcome | None = None
     decision: Decision | None = None
-    locks: list[Lock] = field(default_factory=list)
+    lock: Lock | None = None
+    machine: Machine | None = None
     folder: Path | None = None
+    log: Path | None = None  # where what it printed is kept
     started: float = 0.0
 
     @property
-    def ready(self) -> bool:
-        return all(source.outcome is not None for source in self.inputs.values())
+    def alone(self) -> bool:
+        """Whether it needs the machine for itself."""
+        return self.action.step.need is Need.HOST
 
     def blocked(self) -> Outcome | None:
         """Return the outcome that an input without a result gives, or None."""
@@ -88,17 +96,26 @@ class Node:
             digests[port] = source.outcome.record.outputs[self.action.inputs[port][1]]
         return digests
 
-    def log(self) -> str:
-        """Return the end of what the action printed."""
+    def tail(self) -> str:
+        """Return the end of what the action printed so far."""
         if self.folder is None:
             return ""
         with contextlib.suppress(OSError):
             return (self.folder / "log").read_text(encoding="utf-8", errors="replace")[-_LOG_CHARACTERS:]
         return ""
 
+    def keep_log(self, store: Store) -> Path | None:
+        """Keep what the action printed, and return where; None if it printed nothing."""
+        written = self.folder / "log" if self.folder else None
+        if written is None or self.decision is None or not written.is_file() or not written.stat().st_size:
+            return None
+        return store.keep_log(self.decision.key, written)
+
     def close(self) -> None:
-        """Give up the locks and the private folder."""
-        while self.locks:
-            self.locks.pop().release()
+        """Give up the private folder, the lock and the share in the machine."""
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+        for held in (self.machine, self.lock):
+            if held:
+                held.release()
+        self.machine = self.lock = None

@@ -12,43 +12,40 @@ from pathlib import Path
 from typing import Any
 
 from builder.engine import worker
+from builder.engine.processes import descendants, resident_bytes
 
 __all__ = ["Pool", "Worker"]
 
-_COMMAND = (sys.executable, "-u", "-s", "-P", worker.__file__)
+_END_S = 10  # a supervisor needs milliseconds to end what it watches
 
 
 class Worker:
-    """One warm process; `fileno` makes it fit for a selector."""
+    """One warm process under its supervisor; `fileno` makes it fit for a selector."""
 
     def __init__(self, folder: Path) -> None:
-        request_end, self._requests = os.pipe()
-        self._results, result_end = os.pipe()
-        self._buffer = b""
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-u",
-                "-s",
-                "-P",
-                worker.__file__,
-                json.dumps(sys.path),
-                str(request_end),
-                str(result_end),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**worker.ENVIRONMENT, "TMPDIR": str(folder)},
-            cwd=folder,
-            start_new_session=True,
-            pass_fds=(request_end, result_end),
-        )
-        os.close(request_end)
-        os.close(result_end)
+        with contextlib.ExitStack() as opened:
+            incoming, self._requests = _pipe(opened)
+            self._answers, outgoing = _pipe(opened)
+            watched, self._lifeline = _pipe(opened)
+            self._buffer = b""
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-s", "-P", worker.__file__, json.dumps(sys.path)]
+                + [str(descriptor) for descriptor in (incoming, outgoing, watched)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**worker.ENVIRONMENT, "TMPDIR": str(folder)},
+                cwd=folder,
+                start_new_session=True,
+                pass_fds=(incoming, outgoing, watched),
+            )
+            opened.pop_all()
+        self._open = [self._lifeline, self._requests, self._answers]
+        for descriptor in (incoming, outgoing, watched):
+            os.close(descriptor)
 
     def fileno(self) -> int:
-        return self._results
+        return self._answers
 
     def send(self, request: dict[str, Any]) -> None:
         """Hand over a request; where the process is gone, `receive` will say so."""
@@ -59,29 +56,44 @@ class Worker:
 
     def receive(self) -> list[dict[str, Any]] | None:
         """Return the answers that are complete, or None when the process is gone. Call when readable."""
-        chunk = os.read(self._results, 1 << 16)
+        chunk = os.read(self._answers, 1 << 16)
         if not chunk:
             return None
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
         try:
-            return [json.loads(line) for line in lines]
-        except ValueError:  # the step's native code wrote into our pipe
-            self._process.kill()
-            return None
+            answers = [json.loads(line) for line in lines]
+        except ValueError:
+            answers = [None]
+        if not all(isinstance(answer, dict) and "answer" in answer for answer in answers):
+            return None  # the step's native code wrote into our pipe
+        return answers
+
+    def memory_bytes(self) -> int:
+        """Return what the process and all that it started have in use."""
+        return resident_bytes(descendants(self._process.pid))
 
     def death(self) -> str:
-        """Return how the process ended, in words."""
-        code = self._process.wait()
+        """Return how the process ended, in words; one that is still there is ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)
+        alive = self._process.poll() is None
+        self.kill()
+        code = self._process.returncode
+        if alive:
+            return "wrote what is no answer"
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def kill(self) -> None:
-        """Kill the process and its group, and wait for it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for descriptor in (self._requests, self._results):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        """End the process and everything that it started, and wait for it."""
+        while self._open:
+            os.close(self._open.pop(0))
+        try:
+            self._process.wait(timeout=_END_S)
+        except subprocess.TimeoutExpired:  # somebody stopped the supervisor
+            for pid in (*descendants(self._process.pid), self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait()
 
 
 class Pool:
@@ -99,8 +111,12 @@ class Pool:
         self._all.append(fresh)
         return fresh
 
-    def give_back(self, used: Worker) -> None:
-        self._idle.append(used)
+    def give_back(self, used: Worker, *, clean: bool) -> None:
+        """Take a worker back, or end it where an action left something running."""
+        if clean:
+            self._idle.append(used)
+        else:
+            self.discard(used)
 
     def discard(self, dead: Worker) -> None:
         dead.kill()
@@ -111,3 +127,11 @@ class Pool:
             each.kill()
         self._all.clear()
         self._idle.clear()
+
+
+def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:
+    """Return a pipe whose ends are closed with the stack: no handle is lost where the next cannot be had."""
+    ends = os.pipe()
+    for descriptor in ends:
+        opened.callback(os.close, descriptor)
+    return ends

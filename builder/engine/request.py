@@ -26,6 +26,7 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
     """Return the JSON document that makes a worker run an action in a private folder."""
     inputs = {port: str(folder / "inputs" / port) for port in action.inputs}
     source = action.step.brings
+    data = _data(action, inputs)
     return {
         "module": action.step.run.__module__,
         "step": action.step.name,
@@ -34,11 +35,24 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
         "output": str(folder / "output"),
         "log": str(folder / "log"),
         "model": to_plain(action.model) if source else _model(action),
-        "data": _data(action, inputs),
+        "data": data,
         "target": parts.get("target", {}),
         "device": parts.get("device"),
         "local": _local(action, offline) if source else {},
+        "project": str(Path.cwd()),
+        "readable": _readable(action, data, folder),
+        "modules": list(parts["implementation"]) if "implementation" in parts else None,
     }
+
+
+def _readable(action: Action, data: Mapping[str, Any] | None, folder: Path) -> list[str]:
+    """Return the folders whose files are in the action's key, and the private one of this build."""
+    places = [folder.parent]
+    if data is not None:
+        places.append(Path(data["root"]))
+    if action.step.brings and action.model.path is not None:
+        places.append(find_file(action.model.path).parent)
+    return [str(place) for place in places]
 
 
 def _model(action: Action) -> dict[str, Any]:

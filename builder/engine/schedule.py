@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from builder.engine.commit import commit
 from builder.engine.events import Event, Events
+from builder.engine.limits import broken_limit
 from builder.engine.node import Node, Outcome
 from builder.engine.pool import Pool, Worker
 from builder.engine.request import make_request
 from builder.errors import BuilderError, StepError, StoreError, WorkerError
 from builder.outcomes import Status
-from builder.plan.decide import Decision, Planner
-from builder.plan.why import Reason
-from builder.step import Need
-from builder.store.actions import Record
-from builder.store.statcache import machine_lock
+from builder.plan.decide import Planner
+from builder.store.machine import Machine
 from builder.store.store import Store
+from builder.trouble import nearly_full, trouble
 
 __all__ = ["Engine"]
 
-_POLL_S = 0.1  # how often a key that another builder holds is looked at again
+_POLL_S = 0.1  # how often limits are looked at, and a key that another builder holds
 
 
 class Engine:
-    """Runs nodes on workers until each has an outcome. What does not depend on a failure goes on."""
+    """Runs nodes on workers until each has an outcome. With `keep_going` what does not depend on a failure goes on."""
 
     def __init__(
         self,
@@ -43,7 +43,8 @@ class Engine:
         workshop: Callable[[], Path],
         *,
         jobs: int,
-        offline: bool,
+        offline: bool = False,
+        keep_going: bool = True,
     ) -> None:
         self._store = store
         self._planner = planner
@@ -51,11 +52,18 @@ class Engine:
         self._workshop = workshop
         self._jobs = jobs
         self._offline = offline
+        self._keep_going = keep_going
         self._selector = selectors.DefaultSelector()
+        self._missing: dict[int, int] = {}  # of each node, the inputs that have no outcome yet
+        self._users: dict[int, list[Node]] = {}
+        self._ready: deque[Node] = deque()  # every input has an outcome
+        self._startable: deque[Node] = deque()  # decided: a worker must make it
+        self._measuring: deque[Node] = deque()  # the same, with the machine to itself
         self._running: dict[Worker, Node] = {}
-        self._attempts = 0
-        self._told = False
         self._done: dict[str, Outcome] = {}  # what ran in this build, by key: a sweep has one action many times
+        self._failure = ""
+        self._attempts = 0
+        self._told: set[str] = set()
 
     @cached_property
     def _folder(self) -> Path:
@@ -68,105 +76,118 @@ class Engine:
 
     def run(self, nodes: Sequence[Node]) -> None:
         """Give every node an outcome. Nothing is left running, whatever happens."""
-        waiting = list(nodes)
+        self._events(Event("planned", total=len(nodes)))
+        self._connect(nodes)
         try:
-            while waiting or self._running:
-                waiting = self._advance(waiting)
+            while self._ready or self._startable or self._measuring or self._running:
+                self._settle_all()
+                self._start_all()
                 if self._running:
                     self._listen()
-                elif waiting:
-                    self._wait_for_others(waiting)
+                elif not self._ready and (self._startable or self._measuring):
+                    time.sleep(_POLL_S)  # all that is left waits for other builds
         finally:
             if "_pool" in vars(self):
                 self._pool.close()
-            for node in self._running.values():
+            for node in (*self._running.values(), *self._startable, *self._measuring):
                 node.close()
             self._selector.close()
 
-    def _wait_for_others(self, waiting: Sequence[Node]) -> None:
-        """Wait a little: all that is left are keys that other builds hold, and what depends on them."""
-        if not self._told:
-            name = next(node.action.name for node in waiting if node.decision)
-            self._events(Event("note", waiting[0].build, message=f"another build is making {name}; waiting for it"))
-            self._told = True
-        time.sleep(_POLL_S)
+    def _connect(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            missing = [source for source in node.inputs.values() if source.outcome is None]
+            self._missing[id(node)] = len(missing)
+            for source in missing:
+                self._users.setdefault(id(source), []).append(node)
+            if not missing:
+                self._ready.append(node)
 
-    def _advance(self, waiting: list[Node]) -> list[Node]:
-        """Settle or start what can be; return what still waits."""
-        while True:
-            left = []
-            for node in waiting:
-                self._settle(node)
-                if node.outcome is None and not self._start(node):
-                    left.append(node)
-            if len(left) == len(waiting) or not left:
-                return left
-            waiting = left
+    def _settle_all(self) -> None:
+        while self._ready:
+            self._settle(self._ready.popleft())
 
     def _settle(self, node: Node) -> None:
         """Give the node an outcome if it needs no worker."""
-        if node.decision is not None or not node.ready:
+        if self._failure and not self._keep_going:
+            self._finish(node, Outcome(Status.SKIPPED, f"{self._failure} failed, and keep_going=false"))
             return
         deferred = self._planner.deferred(node.action)
         if outcome := node.blocked() or (Outcome(Status.DEFERRED, deferred) if deferred else None):
             self._finish(node, outcome)
             return
         try:
-            decision = self._planner.decide(node.recipe, node.action, node.digests())
+            node.decision = self._planner.decide(node.recipe, node.action, node.digests())
         except BuilderError as error:
-            self._finish(node, Outcome(Status.FAILED, error.message, error=error))
+            self._failed(node, error)
             return
-        self._decided(node, decision)
+        if node.decision.record is not None:
+            self._finish(node, Outcome.of_hit(node.decision))
+        else:
+            (self._measuring if node.alone else self._startable).append(node)
 
-    def _decided(self, node: Node, decision: Decision) -> None:
-        node.decision = decision
-        if decision.record is not None:
-            self._finish(node, Outcome.of_hit(decision))
+    def _start_all(self) -> None:
+        """Start what there is room for; a measurement's turn comes when nothing else runs."""
+        for queue in (self._startable, self._measuring):
+            for _ in range(len(queue)):
+                if len(self._running) >= self._jobs or any(node.alone for node in self._running.values()):
+                    return
+                node = queue.popleft()
+                if not self._start(node):
+                    queue.append(node)
 
     def _start(self, node: Node) -> bool:
-        """Hand the node to a worker, if there is a free one and nobody else holds its key."""
-        if node.decision is None:
-            return False
+        """Hand the node to a worker, if it may start now and nobody else holds its key."""
+        assert node.decision is not None
+        if self._failure and not self._keep_going:
+            node.close()
+            self._finish(node, Outcome(Status.SKIPPED, f"{self._failure} failed, and keep_going=false"))
+            return True
         if twin := self._done.get(node.decision.key):
+            node.close()
             self._finish(node, twin.shared())
             return True
-        return self._has_room(node) and self._take_locks(node) and self._run_locked(node)
+        if node.alone and self._running:
+            return False
+        return self._take_locks(node) and self._run_locked(node)
 
     def _take_locks(self, node: Node) -> bool:
-        """Take the key's lock, and for a measurement the machine's; all or none, without waiting."""
+        """Take the key's lock and a share in the machine, or all of it, without waiting."""
         assert node.decision is not None
         _ = self._folder  # a store that cannot be written ends the build here, in its own words
-        wanted = [self._store.lock(node.decision.key)]
-        if node.action.step.need is Need.HOST:
-            wanted.append(machine_lock())
-        for lock in wanted:
-            if not lock.acquire():
-                node.close()
-                return False
-            node.locks.append(lock)
-        return True
+        try:
+            if node.lock is None:
+                lock = self._store.lock(node.decision.key)
+                if not lock.acquire():
+                    self._tell(f"another build (process {lock.holder()}) is making {node.action.name}; waiting for it")
+                    return False
+                node.lock = lock
+            node.machine = node.machine or Machine()
+            if node.machine.alone() if node.alone else node.machine.share():
+                return True
+        except OSError as error:
+            raise trouble(error, self._store.root) from error
+        if node.alone:  # it keeps its turn
+            self._tell(f"other builds are at work; waiting until {node.action.name} has the machine alone")
+        else:
+            self._tell("another build measures on this machine; waiting until it has finished")
+            node.close()
+        return False
 
     def _run_locked(self, node: Node) -> bool:
         """Look once more, since another builder may have made it meanwhile; else launch it."""
         try:
-            again = self._planner.decide(node.recipe, node.action, node.digests())
-            if again.record is None:
+            node.decision = self._planner.decide(node.recipe, node.action, node.digests())
+            if node.decision.record is None:
                 self._launch(node)
             else:
                 node.close()
-                self._decided(node, again)
+                self._finish(node, Outcome.of_hit(node.decision))
         except (BuilderError, OSError) as error:
             self._failed(node, _as_error(error, self._store.root))
         except BaseException:  # damage, or Ctrl-C: this process may want the key again
             node.close()
             raise
         return True
-
-    def _has_room(self, node: Node) -> bool:
-        """Measurements run alone; everything else fills the jobs."""
-        alone = node.action.step.need is Need.HOST
-        busy_alone = any(other.action.step.need is Need.HOST for other in self._running.values())
-        return not self._running if alone else not busy_alone and len(self._running) < self._jobs
 
     def _launch(self, node: Node) -> None:
         assert node.decision is not None
@@ -180,7 +201,9 @@ class Engine:
         self._running[worker] = node
         self._selector.register(worker, selectors.EVENT_READ)
         node.started = time.monotonic()
-        self._events(Event("started", node.build, node.action.name, reason=node.decision.reason))
+        estimate = self._planner.estimate(node.recipe, node.action)
+        reason = node.decision.reason
+        self._events(Event("started", node.build, node.action.name, reason=reason, estimate=estimate))
         worker.send(request)
 
     def _listen(self) -> None:
@@ -193,14 +216,29 @@ class Engine:
                 continue
             for answer in answers:
                 self._answered(worker, answer)
+        for worker, node in list(self._running.items()):
+            if broken := broken_limit(node, worker):
+                self._stop(worker, broken)
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told and not self._running:
+            self._told.add(message)
+            self._events(Event("note", message=message))
 
     def _died(self, worker: Worker) -> None:
         node = self._release(worker)
         ending = worker.death()
         self._pool.discard(worker)
-        last = _last_line(node.log())
+        last = _last_line(node.tail())
         hint = f"its last output: {last}" if last else "it printed nothing"
+        if "SIGKILL" in ending:
+            hint += "; the kernel does this when memory runs out"
         self._failed(node, WorkerError(f"{node.action.name}: its process {ending}", hint))
+
+    def _stop(self, worker: Worker, error: StepError) -> None:
+        node = self._release(worker)
+        self._pool.discard(worker)
+        self._failed(node, error)
 
     def _release(self, worker: Worker) -> Node:
         self._selector.unregister(worker)
@@ -210,74 +248,63 @@ class Engine:
         if worker not in self._running:
             return  # a thread of a step that goes on reporting after its result
         if answer["answer"] == "progress":
-            node = self._running[worker]
-            event = Event(
-                "progress",
-                node.build,
-                node.action.name,
-                done=answer["done"],
-                total=answer["total"],
-                message=answer["what"],
-            )
-            self._events(event)
+            self._events(_progress(self._running[worker], answer))
             return
         node = self._release(worker)
-        self._pool.give_back(worker)
+        self._pool.give_back(worker, clean=answer["clean"])
         if answer["answer"] == "failed":
             self._failed(node, _error(answer))
             return
         try:
-            self._commit(node, answer)
+            outcome = commit(node, answer, self._store, self._planner, self._folder)
         except (BuilderError, OSError) as error:
             self._failed(node, _as_error(error, self._store.root))
-
-    def _commit(self, node: Node, answer: Mapping[str, Any]) -> None:
-        assert node.decision is not None
-        assert node.folder is not None
-        seconds = time.monotonic() - node.started
-        if not self._planner.unchanged(node.action, node.digests(), node.decision.key, answer["discovered"]):
-            raise StepError("what it read was changed while it ran", "build again")
-        output = node.folder / "output"
-        trees = {folder.name: self._store.content.add_tree(folder, self._folder) for folder in sorted(output.iterdir())}
-        record = Record(
-            key=node.decision.key,
-            parts=node.decision.parts,
-            outputs={port: tree.digest for port, tree in trees.items()},
-            facts=answer["facts"],
-            deferred=answer["deferred"],
-            discovered=answer["discovered"],
-            seconds=round(seconds, 3),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        if answer["keep"]:
-            self._store.commit(record, self._folder)
-        status = Status.DEFERRED if record.deferred else Status.BUILT
-        reason = self._planner.missing_device(node.action) if record.deferred else node.decision.reason
-        decision = node.decision
-        not_kept = "" if answer["keep"] else Reason.NOT_KEPT.value
+            return
+        self._finish(node, outcome)
         node.close()
-        self._finish(node, Outcome(status, reason, decision.key, decision.parts, record, seconds, not_kept=not_kept))
 
     def _failed(self, node: Node, error: BuilderError) -> None:
-        log = node.log()
-        node.close()
+        if node.folder and not isinstance(error, StoreError):
+            error = nearly_full(self._store.root) or error
         key = node.decision.key if node.decision else ""
-        self._finish(node, Outcome(Status.FAILED, error.message, key, error=error, log=log))
+        outcome = Outcome(Status.FAILED, error.message, key, error=error, tail=node.tail())
+        self._finish(node, outcome)
+        node.close()
 
     def _finish(self, node: Node, outcome: Outcome) -> None:
         node.outcome = outcome
+        if outcome.status is Status.FAILED:
+            self._failure = self._failure or node.action.name
         if node.started:
+            node.log = node.keep_log(self._store)
             self._done.setdefault(outcome.key, outcome)
-        record = outcome.record
-        size = sum(self._store.content.tree(tree).bytes for tree in record.outputs.values()) if record else None
-        facts = tuple((name, str(value)) for name, value in record.facts.items()) if record else ()
-        hint = outcome.error.hint if outcome.error else ""
-        self._events(
-            Event(
-                "finished", node.build, node.action.name, outcome.status.word, outcome.key, outcome.reason, size,
-                outcome.seconds, facts, hint=hint,
-            )
-        )  # fmt: skip
+        self._events(_finished(node, outcome, self._store))
+        for user in self._users.get(id(node), ()):
+            self._missing[id(user)] -= 1
+            if not self._missing[id(user)]:
+                self._ready.append(user)
+
+
+def _progress(node: Node, answer: Mapping[str, Any]) -> Event:
+    done, total, what = answer["done"], answer["total"], answer["what"]
+    return Event("progress", node.build, node.action.name, done=done, total=total, message=what)
+
+
+def _finished(node: Node, outcome: Outcome, store: Store) -> Event:
+    record = outcome.record
+    return Event(
+        "finished",
+        node.build,
+        node.action.name,
+        outcome.status.word,
+        outcome.key,
+        outcome.reason,
+        sum(store.content.tree(tree).bytes for tree in record.outputs.values()) if record else None,
+        outcome.seconds,
+        facts=tuple((name, str(value)) for name, value in record.facts.items()) if record else (),
+        hint=outcome.error.hint if outcome.error else "",
+        log=str(node.log or ""),
+    )
 
 
 def _error(answer: Mapping[str, Any]) -> BuilderError:
@@ -289,10 +316,9 @@ def _error(answer: Mapping[str, Any]) -> BuilderError:
 
 
 def _as_error(error: Exception, root: Path) -> BuilderError:
-    if isinstance(error, BuilderError):
-        return error
-    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return StoreError(f"cannot write to the store {root}: {words}", "make room, or choose another: BUILDER_STORE=/path")
+    if isinstance(error, OSError):
+        return trouble(error, root)
+    return error if isinstance(error, BuilderError) else StoreError(str(error))
 
 
 def _last_line(text: str) -> str:

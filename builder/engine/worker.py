@@ -1,22 +1,26 @@
-"""The program that runs actions: `python -u -s -P worker.py SYS_PATH REQUESTS ANSWERS`.
+"""The program that runs actions: `python -u -s -P worker.py SYS_PATH REQUESTS ANSWERS LIFELINE`.
 
 Requests and answers are JSON lines on two private descriptors, because native code prints on stdout; stdout and stderr
-go to the action's log. It serves one request after another, so imports are paid once, and ends when its builder does.
+go to the action's log. It serves one request after another, so imports are paid once. Its supervisor, of which it is a
+fork, ends it with its builder, and after each action whatever the action left running.
 It looks for modules where its builder does, so that the key names what runs here.
 Not `-I`: that would ignore PYTHONHASHSEED, and with it the order of sets would differ from run to run.
 """
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import json
 import os
-import signal
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from builder.engine.supervisor import Strangers
 
 __all__ = ["ENVIRONMENT", "main"]
 
@@ -32,29 +36,36 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "PATH": os.defpath,
 }
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     sys.path[:] = json.loads(sys.argv[1])
-    with os.fdopen(int(sys.argv[2]), "r", encoding="utf-8") as requests:
+    from builder.engine.supervisor import supervised
+
+    incoming, outgoing, lifeline = map(int, sys.argv[2:5])
+    strangers = supervised(lifeline, (incoming, outgoing))
+    os.set_inheritable(outgoing, False)
+    with os.fdopen(incoming, "r", encoding="utf-8") as requests:
         for line in requests:
-            _serve(json.loads(line))
+            _serve(json.loads(line), strangers)
 
 
-def _serve(request: dict[str, Any]) -> None:
+def _serve(request: dict[str, Any], strangers: Strangers) -> None:
+    threads = set(threading.enumerate())
     try:
         _log_to(request["log"])
-        _answer({"answer": "done", **_run(request)})
+        answer = {"answer": "done", **_run(request)}
     except BaseException as error:  # noqa: BLE001  whatever a step raises becomes an answer
-        _answer({"answer": "failed", **_describe(error)})
+        answer = {"answer": "failed", **_describe(error)}
+    left = strangers.end() + len(set(threading.enumerate()) - threads)
+    _answer({**answer, "clean": left == 0})  # else it is not used again: what still runs could write into the next
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
     import importlib
 
     from builder.engine.checks import check_outputs
+    from builder.engine.guard import guarded
     from builder.specs import Data, Model
     from builder.step import Job, Step
     from builder.typed import from_plain
@@ -73,7 +84,8 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         local=request["local"],
         progress=_progress,
     )
-    result = step.run(options, job)
+    with guarded(step.name, request["project"], request["readable"], request["modules"]):
+        result = step.run(options, job)
     check_outputs(step, job.output, deferred=bool(result.deferred))
     return {
         "facts": _plain(result.facts),
@@ -95,7 +107,10 @@ def _progress(done: int, total: int, what: str) -> None:
 def _describe(error: BaseException) -> dict[str, str]:
     """Say a known error in its own words, and any other with its traceback in the log."""
     from builder.errors import BuilderError
+    from builder.trouble import trouble
 
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+        error = trouble(error, Path(error.filename or os.environ["TMPDIR"]))
     if isinstance(error, BuilderError):
         return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     traceback.print_exc()

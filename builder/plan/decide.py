@@ -63,7 +63,7 @@ class Planner:
         parts = key_parts(action, inputs, self._facts)
         key = key_of(parts)
         asked_for = action.name in self._fresh or action.step.name in self._fresh
-        record = None if asked_for else self._store.lookup(key, lambda name: self._current(action, name))
+        record = None if asked_for else self._store.lookup(key, lambda name: _current(action, name, self._facts))
         if record is not None:
             status = Status.DEFERRED if record.deferred else Status.CACHED
             deferred = self.missing_device(action) if record.deferred else ""
@@ -73,12 +73,18 @@ class Planner:
 
     def unchanged(self, action: Action, inputs: Mapping[str, str], key: str, discovered: Mapping[str, str]) -> bool:
         """Return whether an action that has just run would get the same key again: nothing that it read was edited."""
-        same = key_of(key_parts(action, inputs, self._facts)) == key
-        return same and all(self._current(action, name) == digest for name, digest in discovered.items())
+        now = Facts(self._facts.stats, again=True)
+        same = key_of(key_parts(action, inputs, now)) == key
+        return same and all(_current(action, name, now) == digest for name, digest in discovered.items())
 
     def remember(self, recipe: str, decisions: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep each action's key parts for the next time somebody asks why."""
         self._facts.stats.remember(_LAST, {self._name(recipe, name): parts for name, parts in decisions.items()})
+
+    def estimate(self, recipe: str, action: Action) -> float | None:
+        """Return how many seconds an action took the last time, or None."""
+        last = self._facts.stats.note(_LAST, self._name(recipe, action.name))
+        return last.get("seconds") if last else None
 
     def missing_device(self, action: Action) -> str:
         """Return why the target's device is not here."""
@@ -97,18 +103,19 @@ class Planner:
     def _lost(self, action: Action, key: str) -> tuple[Why, ...]:
         """Tell a result that is gone from one whose discovered files have changed."""
         for name, digest in self._store.discovered(key).items():
-            if self._current(action, name) != digest:
+            if _current(action, name, self._facts) != digest:
                 return (Why(Reason.FOUND_FILE, name),)
         return (Why(Reason.RESULT_LOST),)
 
-    def _current(self, action: Action, name: str) -> str | None:
-        """Return the digest that a discovered file has now: external data lies beside the model."""
-        if action.model.path is None:
-            return None
-        try:
-            return self._facts.stats.digest(find_file(action.model.path).parent / name)
-        except OSError:
-            return None
-
     def _name(self, recipe: str, action: str) -> str:
         return f"{self._scope}:{recipe}:{action}"
+
+
+def _current(action: Action, name: str, facts: Facts) -> str | None:
+    """Return the digest that a discovered file has now: external data lies beside the model."""
+    if action.model.path is None:
+        return None
+    try:
+        return facts.digest(find_file(action.model.path).parent / name)
+    except OSError:
+        return None

@@ -28,11 +28,37 @@ __all__ = ["Facts", "key_of", "key_parts"]
 
 
 class Facts:
-    """What the plan asks of the machine, each question once: files' digests, devices, versions."""
+    """What the plan asks of the machine, each question once: files' digests, code, devices, versions.
 
-    def __init__(self, stats: StatCache) -> None:
+    A build sees all of it as it was when it asked first. With `again` files are read, whatever is remembered of them.
+    """
+
+    def __init__(self, stats: StatCache, *, again: bool = False) -> None:
         self.stats = stats
+        self._read = stats.hash if again else stats.digest
         self._devices: dict[str, tuple[dict[str, Any] | None, str]] = {}
+        self._code: dict[str, dict[str, str]] = {}
+        self._tools: dict[tuple[str, ...], dict[str, str]] = {}
+        self._samples: dict[str, dict[str, Any]] = {}
+
+    def code(self, module: str) -> dict[str, str]:
+        """Return module -> SHA-256 of the source of what a step of this module runs."""
+        if module not in self._code:
+            self._code[module] = implementation((module, "builder.engine.worker"), self.stats)
+        return self._code[module]
+
+    def tools(self, packages: tuple[str, ...]) -> dict[str, str]:
+        """Return name -> version of what a step with these packages runs with."""
+        if packages not in self._tools:
+            self._tools[packages] = toolchain(packages, self.stats)
+        return self._tools[packages]
+
+    def samples(self, data: Data, *, fetched: bool) -> dict[str, Any]:
+        """Return how samples are read and what the files of a dataset hold. Raises DataError."""
+        name = digest_json("builder.data.v1", [to_plain(data), fetched])
+        if name not in self._samples:
+            self._samples[name] = _data(data, fetched, self)
+        return self._samples[name]
 
     def device(self, action: Action) -> tuple[dict[str, Any] | None, str]:
         """Return the facts of the target's device, or None and why it is not here."""
@@ -48,9 +74,13 @@ class Facts:
         if file.exists() and not file.is_file():
             raise SourceError(f"{what}: {path} is not a file", f"looked at {file}")
         try:
-            return self.stats.digest(file)
+            return self.digest(file)
         except OSError as error:
             raise SourceError(f"{what}: cannot read {path}: {error.strerror}", f"looked at {file}") from error
+
+    def digest(self, file: Path) -> str:
+        """Return the SHA-256 of a file. Raises OSError."""
+        return self._read(file)
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -66,10 +96,10 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     step = action.step
     parts: dict[str, Any] = {
         "step": step.name,
-        "implementation": implementation((step.run.__module__, "builder.engine.worker"), facts.stats),
+        "implementation": facts.code(step.run.__module__),
         "options": to_plain(action.options),
         "inputs": dict(inputs),
-        "toolchain": toolchain(step.packages, facts.stats),
+        "toolchain": facts.tools(step.packages),
     }
     if step.brings:
         parts["source"] = _source(action, facts)
@@ -80,7 +110,7 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     if step.target_facts:
         parts["target"] = {name: to_plain(getattr(action.target, name)) for name in step.target_facts}
     if action.data is not None and not step.brings:
-        parts["data"] = _data(action.data, "data" in inputs, facts)
+        parts["data"] = facts.samples(action.data, fetched="data" in inputs)
     if step.reproducible is Reproducible.PER_CPU:
         parts["instruction_set"] = instruction_set()
     if step.need is Need.HOST:
@@ -140,6 +170,6 @@ def _relative(file: Path, root: Path) -> str:
 
 def _digest(file: Path, facts: Facts) -> str:
     try:
-        return facts.stats.digest(file)
+        return facts.digest(file)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error

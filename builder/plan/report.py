@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import BuilderError
 from builder.outcomes import Status
 from builder.plan.decide import Decision, Planner
-from builder.plan.graph import graph
+from builder.plan.graph import Action, graph
 from builder.plan.keys import Facts
+from builder.plan.settings import check_machine
 from builder.plan.why import Reason, Why
 from builder.recipe.schema import Recipe
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
 
-__all__ = ["Planned", "plan"]
+__all__ = ["WORDS", "Planned", "plan", "plan_all"]
 
 Inputs = Mapping[str, tuple[str, str]]
+
+# What has not happened yet, in words.
+WORDS = {Status.BUILT: "run", Status.CACHED: "cached", Status.DEFERRED: "deferred", Status.FAILED: "cannot"}
 
 
 @dataclass(frozen=True)
@@ -33,24 +37,36 @@ class Planned:
         return Status.FAILED if self.error else self.decision.status
 
     @property
+    def word(self) -> str:
+        return WORDS[self.status]
+
+    @property
     def reason(self) -> str:
         return self.error.message if self.error else self.decision.reason
 
 
 def plan(recipe: Recipe, warn: Callable[[str], None]) -> list[Planned]:
-    """Return the actions of a recipe in order. Raises RecipeError."""
+    """Return the actions of a recipe in order. Raises RecipeError, UsageError."""
+    return plan_all([recipe], warn)[0]
+
+
+def plan_all(recipes: Sequence[Recipe], warn: Callable[[str], None]) -> list[list[Planned]]:
+    """Return the actions of each recipe of a sweep in order. Raises RecipeError, UsageError."""
+    graphs = [graph(recipe) for recipe in recipes]
+    check_machine(recipes, graphs)
+    machine = recipes[0].machine
     stats = StatCache()
     try:
-        store = Store(store_folder(recipe.machine.store), stats, warn)
-        planner = Planner(store, Facts(stats), Path("outputs"), recipe.machine.fresh or ())
-        return _plan(recipe, planner)
+        store = Store(store_folder(machine.store), stats, warn)
+        planner = Planner(store, Facts(stats), Path("outputs"), machine.fresh or ())
+        return [_plan(recipe, actions, planner) for recipe, actions in zip(recipes, graphs, strict=True)]
     finally:
         stats.close()
 
 
-def _plan(recipe: Recipe, planner: Planner) -> list[Planned]:
+def _plan(recipe: Recipe, actions: Sequence[Action], planner: Planner) -> list[Planned]:
     planned: dict[str, Planned] = {}
-    for action in graph(recipe):
+    for action in actions:
         sources = {port: planned[name] for port, (name, _) in action.inputs.items()}
         waiting = _waiting(sources.values())
         missing = _missing(action.inputs, planned)

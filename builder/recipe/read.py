@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from builder.errors import RecipeError, did_you_mean
-from builder.recipe.schema import GATES, Gate, Machine, Recipe, Use
+from builder.recipe.schema import GATES, Gate, Limits, Machine, Recipe, Use
 from builder.registry import find_step, is_step, step_names
 from builder.specs import Data, Model, Target
 from builder.typed import from_plain, to_plain
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME_LENGTH = 64
 _RESERVED = ("store", "sweeps")  # they lie beside the builds, under outputs/
 _MACHINE = tuple(Machine.__dataclass_fields__)
-_KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", *_MACHINE)
+_KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", *_MACHINE)
 
 
 def read_recipe(
@@ -45,6 +45,7 @@ def read_recipe(
         overrides=overrides,
         notes=tuple(notes),
         hydra_files=files,
+        limits=_limits(plain["limits"] or {}, ["model", "data", *(use.name for use in steps)]),
     )
     recipe.resolved.update(_resolved(recipe, plain["gates"] or {}))
     return recipe
@@ -169,6 +170,25 @@ def _latency_gates(limit: object, action: str, where: str) -> Iterable[Gate]:
                 f"{where}: there is no key '{percentile}'", did_you_mean(str(percentile), ("p50", "p90", "p99"))
             )
         yield Gate("max_latency_ms", from_plain(float, value, f"{where}.{percentile}"), action, str(percentile))
+
+
+def _limits(node: dict[str, Any], actions: list[str]) -> dict[str, Limits]:
+    """Return limits by action: one of its own fills up from those for all."""
+    if not isinstance(node, dict):
+        raise RecipeError(f"limits: expected a mapping, got {node!r}")
+    names = tuple(Limits.__dataclass_fields__)
+    for name in node:
+        if name not in (*names, *actions):
+            raise RecipeError(f"limits: there is no key '{name}'", did_you_mean(name, (*names, *actions)))
+    common = {name: node[name] for name in names if node.get(name) is not None}
+    own = {name: node[name] or {} for name in actions if name in node}
+    for name, inner in own.items():
+        if not isinstance(inner, dict):
+            raise RecipeError(f"limits.{name}: expected a mapping of limits, got {inner!r}")
+    return {
+        "": from_plain(Limits, common, "limits"),
+        **{name: from_plain(Limits, {**common, **inner}, f"limits.{name}") for name, inner in own.items()},
+    }
 
 
 def _resolved(recipe: Recipe, gates: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from builder.specs import Data, Model, Target
 from builder.typed import to_plain
 
-__all__ = ["GATES", "Gate", "Machine", "Output", "Recipe", "Use", "root_defaults"]
+__all__ = ["GATES", "Gate", "Limits", "Machine", "Output", "Recipe", "Use", "Verbosity", "root_defaults"]
 
 
 class Output(Enum):
@@ -19,6 +19,14 @@ class Output(Enum):
     TEXT = "text"
     JSON = "json"  # the manifest and nothing else
     JSONL = "jsonl"  # every event as it happens, one document a line
+
+
+class Verbosity(Enum):
+    """How much a person is told."""
+
+    QUIET = "quiet"  # errors and the verdict
+    NORMAL = "normal"
+    VERBOSE = "verbose"  # also what each action prints, and where its log is
 
 
 @dataclass
@@ -30,6 +38,8 @@ class Machine:
     offline: bool = False
     strict: bool = False  # exit 3 where a part is deferred
     output: Output = Output.TEXT
+    verbosity: Verbosity = Verbosity.NORMAL
+    keep_going: bool = True  # after a failure, what does not depend on it still runs
     fresh: list[str] | None = None  # actions to run again although their result is cached
 
     def __post_init__(self) -> None:
@@ -62,6 +72,19 @@ class Gate:
         return ".".join(part for part in (self.action, self.name, self.percentile) if part)
 
 
+@dataclass
+class Limits:
+    """What an action may use before it is stopped; in no key, since no result depends on it."""
+
+    seconds: float | None = None
+    memory_mib: float | None = None  # resident, of the action's processes together
+
+    def __post_init__(self) -> None:
+        for name, value in (("seconds", self.seconds), ("memory_mib", self.memory_mib)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value:g}")
+
+
 @dataclass(frozen=True)
 class Recipe:
     name: str
@@ -76,6 +99,7 @@ class Recipe:
     overrides: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     hydra_files: dict[str, str] = field(default_factory=dict)  # .hydra/*.yaml, as text
+    limits: dict[str, Limits] = field(default_factory=dict)  # by action; '' for every other one
 
 
 GATES = (
@@ -98,6 +122,7 @@ def root_defaults() -> dict[str, Any]:
         "data": _defaults(Data),
         "steps": {},
         "gates": {**dict.fromkeys(GATES), "confidence": None},
+        "limits": {f.name: None for f in dataclasses.fields(Limits)},
         **_defaults(Machine),
     }
 

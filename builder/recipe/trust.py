@@ -12,7 +12,7 @@ from builder.errors import TrustError
 
 __all__ = ["MACHINE", "check_recipe"]
 
-MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh")
+MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh", "verbosity", "keep_going")
 
 _TRUSTED = {
     **dict.fromkeys(MACHINE, "is a setting of the machine"),
@@ -29,7 +29,7 @@ _HARMLESS = re.compile(
     r"name|summary|(model|data|target)\.name|(steps|gates)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+|gates\.\w+"
 )
 _ALLOWED = "a recipe may use ${name}, ${summary}, ${model.name}, ${steps.STEP.OPTION} and ${gates.GATE}"
-_SECTION = re.compile(r"model|data|target|gates|steps|steps\.[^.]+")
+_SECTION = re.compile(r"model|data|target|gates|limits|steps|steps\.[^.]+")
 _STEP_PACKAGE = re.compile(r"steps\.[a-z0-9][a-z0-9_-]*")
 _HINT = "set it in conf/, on the command line or in the environment; recipes are data and may come from anyone"
 

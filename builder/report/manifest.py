@@ -95,6 +95,7 @@ def _action(node: Node, delivered: Delivered) -> dict[str, Any]:
         "facts": dict(record.facts) if record else {},
         "error": outcome.error.message if outcome.error else None,
         "hint": outcome.error.hint if outcome.error else None,
+        "log": f"logs/{node.action.name}.log" if node.log else None,
     }
 
 

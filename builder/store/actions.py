@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.digest import canonical, digest_json
-from builder.errors import StoreError
+from builder.store.folders import make_folder
+from builder.trouble import trouble
 
 __all__ = ["ActionCache", "Record"]
 
@@ -42,12 +43,18 @@ class ActionCache:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def _folder(self, key: str) -> Path:
+    def folder(self, key: str) -> Path:
+        """Return where the results of a key lie; its time is when one of them was last made or used."""
         return self._root / key[:2] / key
+
+    def keys(self) -> Iterator[str]:
+        """Yield every key that has a folder."""
+        for folder in sorted(self._root.glob("[0-9a-f][0-9a-f]/*")):
+            yield folder.name
 
     def records(self, key: str) -> Iterator[tuple[Path, Record | None]]:
         """Yield every result of a key with its file; None for one that is damaged."""
-        folder = self._folder(key)
+        folder = self.folder(key)
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             yield path, _read(path, key)
 
@@ -56,25 +63,28 @@ class ActionCache:
         body = {**asdict(record), "facts": list(record.facts.items())}  # a list: people read them in the step's order
         name = digest_json("builder.discovered.v1", dict(record.discovered))[:16]
         staged = private / f"result-{os.getpid()}.json"
-        with staged.open("wb") as file:
-            file.write(canonical({"record": body, "sha256": digest_json(_TAG, body)}))
-            file.flush()
-            os.fsync(file.fileno())
-        staged.chmod(0o444)
-        final = self._folder(record.key) / f"{name}.json"
+        content = canonical({"record": body, "sha256": digest_json(_TAG, body)})
+        final = self.folder(record.key) / f"{name}.json"
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            with staged.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            staged.chmod(0o444)
+            make_folder(final.parent, self._root.parent)
             staged.replace(final)
         except OSError as error:
-            raise StoreError(f"cannot write {final}: {error.strerror}") from error
+            raise trouble(error, final, len(content)) from error
 
 
 def _read(path: Path, key: str) -> Record | None:
     """Return a result, or None for one that is damaged. Raises StoreError where it cannot be read at all."""
     try:
         content = path.read_bytes()
+    except IsADirectoryError:
+        return None
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        raise trouble(error, path) from error
     try:
         document = json.loads(content)
         body = document["record"]

@@ -5,18 +5,26 @@ An object is copied into a private folder while it is hashed, synced, and rename
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import Any
 
 from builder.digest import canonical, copy_hashed, digest_bytes
 from builder.errors import StepError, StoreError
+from builder.store.folders import make_folder
 from builder.store.statcache import StatCache
+from builder.trouble import trouble
 
-__all__ = ["Content", "Damaged", "Entry", "Tree"]
+__all__ = ["Content", "Damaged", "Entry", "Tree", "sync_folder"]
+
+_NO_FILE = (errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENOTDIR)
 
 
 class Damaged(Exception):  # noqa: N818  a finding, handled by building again
@@ -60,15 +68,19 @@ class Content:
         return self._root / digest[:2] / digest
 
     def add_file(self, source: Path, private: Path) -> Entry:
-        """Copy a file in, by way of a private folder on the same disk."""
+        """Copy a file in, by way of a private folder on the same disk. Raises StoreError."""
         staged = private / f"in-{os.getpid()}"
         staged.unlink(missing_ok=True)
-        digest, size = copy_hashed(source, staged, sync=True)
-        self._publish(staged, digest)
+        try:
+            digest, size = copy_hashed(source, staged, sync=True)
+            self._publish(staged, digest)
+        except OSError as error:
+            staged.unlink(missing_ok=True)
+            raise trouble(error, self._root, _size(source)) from error
         return Entry(source.name, digest, size)
 
     def add_tree(self, folder: Path, private: Path) -> Tree:
-        """Copy a folder in and return it by content. Raises StepError for links and special files."""
+        """Copy a folder in and return it by content. Raises StepError for links and special files, StoreError."""
         entries: list[Entry] = []
         for file in sorted(folder.rglob("*")):
             relative = file.relative_to(folder).as_posix()
@@ -80,14 +92,19 @@ class Content:
                 added = self.add_file(file, private)
                 entries.append(Entry(relative, added.sha256, added.bytes))
         listing = canonical({"schema": 1, "files": [asdict(entry) for entry in sorted(entries)]})
-        digest = digest_bytes(listing)
-        staged = private / f"in-{os.getpid()}-tree"
-        with staged.open("wb") as file_:
-            file_.write(listing)
-            file_.flush()
-            os.fsync(file_.fileno())
-        self._publish(staged, digest)
-        return Tree(digest, tuple(sorted(entries)))
+        return Tree(self._add_bytes(listing, private), tuple(sorted(entries)))
+
+    def _add_bytes(self, content: bytes, private: Path) -> str:
+        digest, staged = digest_bytes(content), private / f"in-{os.getpid()}"
+        try:
+            with staged.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            self._publish(staged, digest)
+        except OSError as error:
+            raise trouble(error, self._root, len(content)) from error
+        return digest
 
     def _publish(self, staged: Path, digest: str) -> None:
         final = self.path(digest)
@@ -99,34 +116,24 @@ class Content:
             else:
                 staged.unlink()
                 return
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent, self._root.parent)
         staged.chmod(0o444)
         staged.rename(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
 
     def check(self, digest: str) -> None:
         """Raise Damaged unless the object is there with the right bytes; wrong ones are set aside."""
         path = self.path(digest)
-        try:
-            found = self._stats.digest(path)
-        except FileNotFoundError as error:
-            raise Damaged(digest, "missing") from error
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}") from error
-        if found != digest:
-            self._set_aside(path, "its bytes are not what its name says")
-            raise Damaged(digest, "damaged")
+        with self._reading(digest):
+            if not S_ISREG(path.lstat().st_mode):
+                raise self._damaged(digest)
+            same = self._stats.digest(path) == digest or self._stats.hash(path) == digest  # memory may be wrong too
+        if not same:
+            raise self._damaged(digest)
 
     def tree(self, digest: str) -> Tree:
         """Return a folder's listing, checked. Raises Damaged."""
-        try:
-            content = self.path(digest).read_bytes()
-        except FileNotFoundError as error:
-            raise Damaged(digest, "missing") from error
-        if digest_bytes(content) != digest:
-            self._set_aside(self.path(digest), "its bytes are not what its name says")
-            raise Damaged(digest, "damaged")
-        listing: dict[str, Any] = json.loads(content)
+        listing: dict[str, Any] = json.loads(self._bytes(digest))
         if any(_leads_out(entry["path"]) for entry in listing["files"]):
             raise StoreError(
                 f"tree {digest[:12]} in the store names a file outside its folder", "somebody else wrote it"
@@ -135,34 +142,57 @@ class Content:
 
     def read(self, entry: Entry) -> bytes:
         """Return the bytes of a small file, checked. Raises Damaged."""
-        try:
-            content = self.path(entry.sha256).read_bytes()
-        except FileNotFoundError as error:
-            raise Damaged(entry.sha256, "missing") from error
-        if digest_bytes(content) != entry.sha256:
-            self._set_aside(self.path(entry.sha256), "its bytes are not what its name says")
-            raise Damaged(entry.sha256, "damaged")
-        return content
+        return self._bytes(entry.sha256)
 
     def take(self, tree: Tree, folder: Path) -> None:
-        """Copy a tree out into a folder, hashing every byte on the way. Raises Damaged."""
+        """Copy a tree out into a folder, hashing every byte on the way. Raises Damaged, StoreError."""
         for entry in tree.files:
             self.take_file(entry, folder / PurePosixPath(entry.path))
 
     def take_file(self, entry: Entry, target: Path) -> None:
-        """Copy one file out under a new name, complete or not at all. Raises Damaged."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        """Copy one file out under a new name, complete or not at all. Raises Damaged, StoreError."""
         partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        partial.unlink(missing_ok=True)
         try:
-            found, _ = copy_hashed(self.path(entry.sha256), partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            with self._reading(entry.sha256):
+                found, _ = copy_hashed(self.path(entry.sha256), partial)
+            if found != entry.sha256:
+                raise self._damaged(entry.sha256)
+            partial.replace(target)
+        except OSError as error:
+            raise trouble(error, target, entry.bytes) from error
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+    def _bytes(self, digest: str) -> bytes:
+        with self._reading(digest):
+            content = self.path(digest).read_bytes()
+        if digest_bytes(content) != digest:
+            raise self._damaged(digest)
+        return content
+
+    @contextmanager
+    def _reading(self, digest: str) -> Iterator[None]:
+        """Turn what reading an object can raise into what it means. Raises Damaged, StoreError."""
+        path = self.path(digest)
+        try:
+            yield
         except FileNotFoundError as error:
-            raise Damaged(entry.sha256, "missing") from error
-        if found != entry.sha256:
-            partial.unlink()
-            self._set_aside(self.path(entry.sha256), "its bytes are not what its name says")
-            raise Damaged(entry.sha256, "damaged")
-        partial.replace(target)
+            if error.filename not in (None, str(path)) or path.is_file():
+                raise  # it is about where the bytes go
+            raise Damaged(digest, "missing") from error
+        except OSError as error:
+            if error.errno in _NO_FILE and error.filename == str(path):
+                raise self._damaged(digest) from error
+            if error.filename == str(path) or error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO):
+                raise trouble(error, path) from error
+            raise
+
+    def _damaged(self, digest: str) -> Damaged:
+        self._set_aside(self.path(digest), "its bytes are not what its name says")
+        return Damaged(digest, "damaged")
 
 
 def _leads_out(path: str) -> bool:
@@ -170,7 +200,14 @@ def _leads_out(path: str) -> bool:
     return parts.is_absolute() or ".." in parts.parts
 
 
-def _sync_folder(folder: Path) -> None:
+def _size(file: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return file.stat().st_size
+    return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -12,15 +13,15 @@ __all__ = ["Lock", "check_locking"]
 
 
 class Lock:
-    """An exclusive `flock` on a file; the kernel frees it when its holder dies."""
+    """A `flock` on a file; the kernel frees it when its holder dies. The file says who held it last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if it is free. Never waits."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+        """Take the lock for oneself alone if it is free. Never waits. Raises OSError."""
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -30,12 +31,44 @@ class Lock:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
+        self._sign()
         return True
+
+    def wait(self, *, shared: bool) -> None:
+        """Take the lock, alone or shared with other sharers, as soon as it is free. Raises OSError."""
+        while True:
+            descriptor = self._open()
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if self._is_current(descriptor):
+                self._descriptor = descriptor
+                return
+            os.close(descriptor)
 
     def release(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def holder(self) -> str:
+        """Return who took the lock last, as a process number, or '' where nobody wrote it."""
+        with contextlib.suppress(OSError):
+            return self._path.read_text(encoding="ascii", errors="replace")[:20].strip()
+        return ""
+
+    def _open(self) -> int:
+        """Open for reading, which is enough for a lock and works on a file that another user of the store made."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with contextlib.suppress(PermissionError):  # it is theirs
+            os.fchmod(descriptor, 0o644)  # whatever the umask is
+        return descriptor
+
+    def _sign(self) -> None:
+        with contextlib.suppress(OSError):  # another user's file
+            self._path.write_text(str(os.getpid()), encoding="ascii")
 
     def _is_current(self, descriptor: int) -> bool:
         try:

@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,16 +19,22 @@ from stat import S_ISREG
 from typing import Any
 
 from builder.digest import digest_file, digest_json
-from builder.store.locks import Lock
 
-__all__ = ["StatCache", "cache_folder", "machine_lock"]
+__all__ = ["StatCache", "cache_folder"]
 
 _YOUNG_NS = 2_000_000_000
 _NOTE = "builder.note.v1"
+_VERSION = 2
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, dev INT, ino INT, size INT, mtime INT, ctime INT, sha256 TEXT);
-CREATE TABLE IF NOT EXISTS notes (kind TEXT, name TEXT, value TEXT, PRIMARY KEY (kind, name));
+DROP TABLE IF EXISTS files;
+DROP TABLE IF EXISTS notes;
+CREATE TABLE files (path TEXT PRIMARY KEY, dev INT, ino INT, size INT, mtime INT, ctime INT, sha256 TEXT);
+CREATE TABLE notes (kind TEXT, name TEXT, value TEXT, day INT, PRIMARY KEY (kind, name));
 """
+_DAY_S = 24 * 60 * 60
+_NOTE_DAYS = 60  # a note that nobody asked for so long is forgotten
+
+_State = tuple[int, int, int, int, int]  # device, inode, size, mtime_ns, ctime_ns
 
 
 def cache_folder() -> Path:
@@ -38,48 +43,77 @@ def cache_folder() -> Path:
     return Path(base) / "builder"
 
 
-def machine_lock() -> Lock:
-    """Return the lock of whoever measures on this machine: two measurements at once would disturb each other."""
-    with contextlib.suppress(OSError):
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        with (cache_folder() / "measuring").open("a"):
-            return Lock(cache_folder() / "measuring")
-    return Lock(Path(tempfile.gettempdir()) / f"builder-measuring-{os.getuid()}")
-
-
 class StatCache:
     """Digests by stat, and small notes; works in memory where the cache folder cannot be written."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._database = _open((folder or cache_folder()) / "files.sqlite")
+        self._seen: dict[str, tuple[_State, str]] = {}
+        self._today = int(time.time()) // _DAY_S
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, from memory if nothing about it changed. Raises OSError."""
-        name, stat = str(path), path.stat()
-        if not S_ISREG(stat.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        row = self._row("SELECT dev, ino, size, mtime, ctime, sha256 FROM files WHERE path = ?", (name,))
-        seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if row is not None and row[:5] == seen:
-            return str(row[5])
+        name, now = str(path), _state(path)
+        known = self._seen.get(name) or self._known(name)
+        if known is not None and known[0] == now:
+            self._seen[name] = known
+            return known[1]
+        return self._hash(path, now)
+
+    def hash(self, path: Path) -> str:
+        """Return the SHA-256 of a file, read whatever is remembered. Raises OSError."""
+        return self._hash(path, _state(path))
+
+    def _hash(self, path: Path, before: _State) -> str:
         sha256 = digest_file(path)
-        if max(stat.st_mtime_ns, stat.st_ctime_ns) < time.time_ns() - _YOUNG_NS and _same(path, seen):
-            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", (name, *seen, sha256))
+        self._seen.pop(str(path), None)
+        young = max(before[3:]) >= time.time_ns() - _YOUNG_NS
+        if not young and _state(path) == before:
+            self._seen[str(path)] = (before, sha256)
+            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", (str(path), *before, sha256))
         return sha256
+
+    def _known(self, name: str) -> tuple[_State, str] | None:
+        row = self._row("SELECT dev, ino, size, mtime, ctime, sha256 FROM files WHERE path = ?", (name,))
+        return (row[:5], str(row[5])) if row else None
+
+    def rows(self) -> list[tuple[Path, str]]:
+        """Return every remembered file that is as it was, with the digest that it is believed to have."""
+        with contextlib.suppress(sqlite3.Error):
+            found = self._database.execute("SELECT path, dev, ino, size, mtime, ctime, sha256 FROM files").fetchall()
+            return [(Path(row[0]), row[6]) for row in found if _unchanged(Path(row[0]), row[1:6])]
+        return []
+
+    def prune(self) -> None:
+        """Forget files that are gone and notes that nobody asked for in a long time."""
+        with contextlib.suppress(sqlite3.Error):
+            names = [row[0] for row in self._database.execute("SELECT path FROM files")]
+            gone = [(name,) for name in names if not Path(name).exists()]
+            self._database.executemany("DELETE FROM files WHERE path = ?", gone)
+            self._database.execute("DELETE FROM notes WHERE day < ?", (self._today - _NOTE_DAYS,))
+            self._database.execute("VACUUM")
 
     def note(self, kind: str, name: str) -> Any:
         """Return what was remembered, or None."""
-        row = self._row("SELECT value FROM notes WHERE kind = ? AND name = ?", (kind, name))
+        row = self._row("SELECT value, day FROM notes WHERE kind = ? AND name = ?", (kind, name))
         try:
             digest, value = json.loads(row[0]) if row else ("", None)
+            intact = digest == digest_json(_NOTE, value)
         except (ValueError, TypeError):
             return None
-        return value if digest == digest_json(_NOTE, value) else None
+        if intact and row and row[1] != self._today:
+            self._write("UPDATE notes SET day = ? WHERE kind = ? AND name = ?", (self._today, kind, name))
+        return value if intact else None
 
     def remember(self, kind: str, notes: Mapping[str, Any]) -> None:
-        for name, value in notes.items():
-            text = json.dumps([digest_json(_NOTE, value), value])
-            self._write("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (kind, name, text))
+        rows = [
+            (kind, name, json.dumps([digest_json(_NOTE, value), value]), self._today) for name, value in notes.items()
+        ]
+        with contextlib.suppress(sqlite3.Error):
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)", rows)
+        with contextlib.suppress(sqlite3.Error):
+            self._database.commit()
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -98,9 +132,17 @@ class StatCache:
             self._database.execute(query, values)
 
 
-def _same(path: Path, seen: tuple[int, ...]) -> bool:
+def _state(path: Path) -> _State:
     stat = path.stat()
-    return seen == (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if not S_ISREG(stat.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _unchanged(path: Path, before: _State) -> bool:
+    with contextlib.suppress(OSError):
+        return _state(path) == before
+    return False
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -128,4 +170,5 @@ def _open(path: Path) -> sqlite3.Connection:
 def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=OFF")
-    database.executescript(_SCHEMA)
+    if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+        database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")

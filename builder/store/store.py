@@ -1,4 +1,10 @@
-"""The store: content by digest, results by key, a lock for each key, private folders for work in progress."""
+"""The store: content by digest, results by key, a lock for each key, private folders for work in progress.
+
+cas/      bytes by SHA-256            ac/       results by action key
+logs/     what each action printed    locks/    one for each key, and `gc`
+roots/    what newest builds need     tmp/      private folders of running builds
+bad/      what was damaged, set aside
+"""
 
 from __future__ import annotations
 
@@ -11,11 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from builder.errors import StoreError
 from builder.store.actions import ActionCache, Record
 from builder.store.cas import Content, Damaged, Tree
+from builder.store.folders import make_folder
 from builder.store.locks import Lock, check_locking
 from builder.store.statcache import StatCache
+from builder.trouble import trouble
 
 __all__ = ["Store", "store_folder"]
 
@@ -30,65 +37,126 @@ def store_folder(setting: str | None) -> Path:
 class Store:
     """A store folder, opened. What is absent or wrong in it is never a hit: it is set aside and said.
 
-    Raises StoreError where the folder cannot be used.
+    With `look` it changes nothing there. Raises StoreError where the folder cannot be used.
     """
 
-    def __init__(self, root: Path, stats: StatCache, warn: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, stats: StatCache, warn: Callable[[str], None], *, look: bool = False) -> None:
         self.root = root
         self._warn = warn
-        self.content = Content(root / "cas", stats, self._set_aside)
-        self._actions = ActionCache(root / "ac")
+        self._look = look
+        self.content = Content(root / "cas", stats, self.set_aside)
+        self.actions = ActionCache(root / "ac")
 
     def lookup(self, key: str, current: Callable[[str], str | None]) -> Record | None:
         """Return the intact result of a key, or None.
 
         `current` tells the digest that a discovered input has now (None: it is gone).
         """
-        for path, record in self._actions.records(key):
+        for path, record in self.actions.records(key):
             if record is None:
-                self._set_aside(path, "it is damaged")
+                self.set_aside(path, "it is damaged")
             elif all(current(name) == digest for name, digest in record.discovered.items()) and self._intact(record):
+                self._touch(key)
                 return record
         return None
 
     def discovered(self, key: str) -> Mapping[str, str]:
         """Return the discovered inputs of the newest result that a key ever had, whether they still hold or not."""
-        found = [record for _, record in self._actions.records(key) if record is not None]
+        found = [record for _, record in self.actions.records(key) if record is not None]
         return max(found, key=lambda record: record.created).discovered if found else {}
 
     def trees(self, record: Record) -> Mapping[str, Tree]:
         return {port: self.content.tree(digest) for port, digest in record.outputs.items()}
 
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Keep the cleaning away while bytes are in place that no result points to yet. Raises StoreError."""
+        lock = self._lock("gc")
+        try:
+            lock.wait(shared=True)
+        except OSError as error:
+            raise trouble(error, self.root) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def cleaning(self) -> Iterator[None]:
+        """Keep every build from publishing while what is in use is told from what is not."""
+        lock = self._lock("gc")
+        lock.wait(shared=False)
+        try:
+            yield
+        finally:
+            lock.release()
+
     def commit(self, record: Record, private: Path) -> None:
-        """Publish a result whose key's lock the caller holds."""
-        self._actions.write(record, private)
+        """Publish a result whose key's lock the caller holds, while it is `publishing`."""
+        self.actions.write(record, private)
 
     def lock(self, key: str) -> Lock:
-        folder = self.root / "locks" / key[:2]
-        folder.mkdir(parents=True, exist_ok=True)
-        return Lock(folder / key)
+        """Return the lock of a key. Raises StoreError."""
+        return self._lock(f"{key[:2]}/{key}")
+
+    def log(self, key: str) -> Path:
+        """Return where the log of the last run of a key is kept."""
+        return self.root / "logs" / key[:2] / f"{key}.log"
+
+    def keep_log(self, key: str, written: Path) -> Path | None:
+        """Move the log of a run into the store, and return where it is; None where it cannot be kept."""
+        final = self.log(key)
+        try:
+            make_folder(final.parent, self.root)
+            written.replace(final)
+        except OSError:
+            return None
+        return final
 
     @contextmanager
     def workshop(self) -> Iterator[Path]:
         """Yield a private folder for one build; it goes when the build does, and one left by a dead build goes too."""
         work = self.root / "tmp"
         try:
-            work.mkdir(parents=True, exist_ok=True)
+            make_folder(work, self.root)
             check_locking(work)
             _sweep(work)
             mine = work / f"{int(time.time())}-{secrets.token_hex(6)}"
             mine.mkdir(mode=0o700)
+            lock = Lock(mine / ".lock")
+            lock.acquire()
         except OSError as error:
-            raise StoreError(
-                f"cannot write to the store {self.root}: {error.strerror}", "choose another: BUILDER_STORE=/path"
-            ) from error
-        lock = Lock(mine / ".lock")
-        lock.acquire()
+            raise trouble(error, self.root) from error
         try:
             yield mine
         finally:
             shutil.rmtree(mine, ignore_errors=True)
             lock.release()
+
+    def set_aside(self, path: Path, why: str) -> None:
+        """Move what is damaged out of the way, where it can be looked at, and say so."""
+        if self._look:
+            self._warn(f"{path.name[:12]} in the store is damaged: {why}")
+            return
+        aside = self.root / "bad" / f"{path.name}-{secrets.token_hex(3)}"
+        with contextlib.suppress(OSError):
+            make_folder(aside.parent, self.root)
+            path.rename(aside)
+        self._warn(f"{path.name[:12]} in the store is set aside: {why}")
+
+    def _lock(self, name: str) -> Lock:
+        path = self.root / "locks" / name
+        try:
+            make_folder(path.parent, self.root)
+        except OSError as error:
+            raise trouble(error, self.root) from error
+        return Lock(path)
+
+    def _touch(self, key: str) -> None:
+        """Remember that a result is in use: what was not used for long goes first."""
+        if not self._look:
+            with contextlib.suppress(OSError):  # a store that can only be read
+                os.utime(self.actions.folder(key))
 
     def _intact(self, record: Record) -> bool:
         try:
@@ -99,13 +167,6 @@ class Store:
             self._warn(f"{damage}; what made it runs again")
             return False
         return True
-
-    def _set_aside(self, path: Path, why: str) -> None:
-        aside = self.root / "bad" / f"{path.name}-{secrets.token_hex(3)}"
-        with contextlib.suppress(OSError):
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(aside)
-        self._warn(f"{path.name[:12]} in the store is set aside: {why}")
 
 
 def _sweep(work: Path) -> None:

@@ -1,0 +1,38 @@
+"""What a recipe lets an action use: time, and the memory of all its processes together."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from builder.engine.node import Node
+from builder.errors import StepError
+
+if TYPE_CHECKING:
+    from builder.engine.pool import Worker
+
+__all__ = ["broken_limit"]
+
+_MIB = 2**20
+
+
+def broken_limit(node: Node, worker: Worker) -> StepError | None:
+    """Return what to say of a running action that used more than it may, or None."""
+    seconds, memory_mib = node.limits.seconds, node.limits.memory_mib
+    if seconds is not None and time.monotonic() - node.started > seconds:
+        return _error(
+            node, f"did not finish within {seconds:g} s", f"limits.{node.action.name}.seconds={2 * seconds:g}"
+        )
+    if memory_mib is None:
+        return None
+    used_mib = worker.memory_bytes() / _MIB
+    if used_mib <= memory_mib:
+        return None
+    words = f"used {used_mib:.0f} MiB of memory; its limit is {memory_mib:g} MiB"
+    return _error(node, words, f"limits.{node.action.name}.memory_mib={2 * memory_mib:g}")
+
+
+def _error(node: Node, words: str, override: str) -> StepError:
+    last = next((line for line in reversed(node.tail().splitlines()) if line.strip()), "")
+    printed = f"its last output: {last[:300]}; " if last else ""
+    return StepError(f"{node.action.name} {words}, so it was stopped", f"{printed}give it more: +{override}")
