@@ -67,6 +67,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()
         return ExitCode.FAILED
     except OSError as error:
+        from builder.trouble import is_scarcity, trouble
+
+        if is_scarcity(error):
+            scarce = trouble(error, Path(error.filename or "."))
+            show_error(scarce.message, scarce.hint)
+            return ExitCode.FAILED
         show_error(f"{error.strerror}: {error.filename}" if error.filename else str(error), "")
         return ExitCode.FAILED
 
@@ -85,7 +91,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _VERB.fullmatch(first):
         if first not in _VERBS:
             raise UsageError(f"there is no verb '{first}'", did_you_mean(first, _VERBS))
-        if first not in ("init", "diff") and {"-h", "--help"} & set(arguments):
+        if first not in ("init", "diff", "cache") and {"-h", "--help"} & set(arguments):
             return _hydra_main(["--help"])
         return _VERBS[first](arguments[1:])
     if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
@@ -173,7 +179,7 @@ def _init(arguments: list[str]) -> int:
 def _verify(arguments: list[str]) -> int:
     from builder.verify import verify
 
-    return verify(arguments)
+    return verify([_SHORT.get(word, word) for word in arguments])
 
 
 def _diff(arguments: list[str]) -> int:

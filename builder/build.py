@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,19 +12,22 @@ from typing import Any, NoReturn
 
 from builder.deliver import Folder, deliver
 from builder.engine.events import Event, Events
+from builder.engine.jobs import default_jobs
 from builder.engine.node import Node
 from builder.engine.schedule import Engine
-from builder.errors import Interrupted, StoreError, UsageError, did_you_mean
+from builder.errors import Interrupted, StoreError
 from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
 from builder.plan.graph import Action, graph
 from builder.plan.keys import Facts
+from builder.plan.settings import check_machine
 from builder.recipe.schema import Limits, Recipe
 from builder.store.cas import Damaged
+from builder.store.roots import add_root
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
 
-__all__ = ["Build", "build"]
+__all__ = ["Build", "build", "interruptible"]
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,12 @@ def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: b
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
     planned, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
     """
-    if any(recipe.machine != recipes[0].machine for recipe in recipes):
-        raise UsageError("settings of the machine are the same for all builds of a sweep", "give them one value each")
     events = Events(*readers)
     graphs = [graph(recipe) for recipe in recipes]
-    _check_fresh(recipes, graphs)
+    check_machine(recipes, graphs)
     stats = StatCache()
     try:
-        with _interruptible():
+        with interruptible():
             return _repairing(lambda: _build(recipes, graphs, stats, events, sweep), events)
     finally:
         stats.close()
@@ -95,19 +95,32 @@ def _build(
         for index, (recipe, actions) in enumerate(zip(recipes, graphs, strict=True))
     ]
     with ExitStack() as stack:
+        stack.enter_context(store.using())
         engine = Engine(
             store,
             planner,
             events,
             lambda: stack.enter_context(store.workshop()),
-            jobs=machine.jobs or len(os.sched_getaffinity(0)),
+            jobs=machine.jobs or default_jobs(),
             offline=machine.offline,
             keep_going=machine.keep_going,
         )
         engine.run([node for nodes in plans for node in nodes])
         folders = deliver(recipes, plans, store, stats, events, sweep=sweep)
+        _protect(store, plans, folders, sweep=sweep)
     _remember(planner, recipes, plans)
     return [_finished(recipe, nodes, folder) for recipe, nodes, folder in zip(recipes, plans, folders, strict=True)]
+
+
+def _protect(store: Store, plans: Sequence[Sequence[Node]], folders: Sequence[Folder], *, sweep: bool) -> None:
+    """Keep from the cleaning what the newest builds need: `latest` of each recipe, and the newest sweep."""
+    keys = [[node.outcome.key for node in nodes if node.outcome and node.outcome.record] for nodes in plans]
+    if sweep:
+        add_root(store.root, folders[0].path.parent, [key for own in keys for key in own])
+        return
+    for own, folder in zip(keys, folders, strict=True):
+        if folder.manifest["status"] != Status.FAILED.word:
+            add_root(store.root, folder.path, own)
 
 
 def _finished(recipe: Recipe, nodes: Sequence[Node], folder: Folder) -> Build:
@@ -122,13 +135,6 @@ def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -
         limits = recipe.limits.get(action.name.removesuffix("@host"), recipe.limits.get("", Limits()))
         nodes[action.name] = Node(build_name, recipe.name, action, inputs, limits)
     return list(nodes.values())
-
-
-def _check_fresh(recipes: Sequence[Recipe], graphs: Sequence[list[Action]]) -> None:
-    known = {name for actions in graphs for action in actions for name in (action.name, action.step.name)}
-    for name in recipes[0].machine.fresh or ():
-        if name not in known:
-            raise UsageError(f"fresh: there is no action '{name}'", did_you_mean(name, known))
 
 
 def _remember(planner: Planner, recipes: Sequence[Recipe], plans: Sequence[Sequence[Node]]) -> None:
@@ -147,7 +153,7 @@ def _remember(planner: Planner, recipes: Sequence[Recipe], plans: Sequence[Seque
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into Interrupted; a second one does not disturb the cleaning up."""
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.digest import digest_bytes, digest_json
+from builder.digest import digest_bytes
 from builder.engine.events import Event, Events
 from builder.engine.node import Node
 from builder.errors import StoreError
@@ -17,7 +17,7 @@ from builder.outcomes import Status
 from builder.outputs import OUTPUTS, new_folder, point
 from builder.recipe.locations import shown
 from builder.recipe.schema import Recipe
-from builder.report.manifest import Delivered, make_manifest, same_result
+from builder.report.manifest import Delivered, make_manifest, read_manifest, same_result, sealed
 from builder.step import Kind
 from builder.store.cas import Entry, Tree
 from builder.store.statcache import StatCache
@@ -25,7 +25,6 @@ from builder.store.store import Store
 
 __all__ = ["Folder", "deliver"]
 
-_MANIFEST = "builder.manifest.v1"
 _PLACES = {
     Kind.ONNX: "artifacts",
     Kind.ENGINE: "artifacts",
@@ -79,7 +78,7 @@ def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, stats: StatCac
     content = _content(recipe, nodes, store)
     latest = OUTPUTS / recipe.name / "latest"
     if not any(node.outcome and node.outcome.status is Status.BUILT for node in nodes):
-        known = _read_manifest(latest)
+        known = read_manifest(latest)
         if known is not None and same_result(known, content.manifest):
             final = latest.resolve()
             _restore(final, known, content, store, stats, events)
@@ -190,8 +189,7 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
     for name, text in pages.items():
         _text(folder / name, text)
     digests = {name: digest_bytes(text.encode()) for name, text in pages.items()}
-    body = {**manifest, "pages": digests}
-    _text(folder / "manifest.json", _json({**body, "digest": digest_json(_MANIFEST, body)}))
+    _text(folder / "manifest.json", _json(sealed({**manifest, "pages": digests})))
     return report
 
 
@@ -221,16 +219,6 @@ def _restore(
     pages = known.pop("pages", {})
     if not pages or any(not intact(path, digest) for path, digest in pages.items()):
         _pages(folder, content, known)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a delivered build, or None for one that is not as it was written."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
-        digest = manifest.pop("digest")
-        return manifest if digest == digest_json(_MANIFEST, manifest) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
 
 
 def _log(nodes: Sequence[Node]) -> str:

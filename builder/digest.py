@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical", "copy_hashed", "digest_bytes", "digest_file", "digest_json"]
+__all__ = ["canonical", "copy_hashed", "digest_bytes", "digest_file", "digest_json", "digest_tagged"]
 
 _CHUNK = 1 << 20
 
@@ -22,7 +22,12 @@ def canonical(value: Any) -> bytes:
 
 def digest_json(tag: str, value: Any) -> str:
     """Return the SHA-256 of a value under a tag, so that no two kinds of things ever share a digest."""
-    return hashlib.sha256(tag.encode() + b"\0" + canonical(value)).hexdigest()
+    return digest_tagged(tag, canonical(value))
+
+
+def digest_tagged(tag: str, content: bytes) -> str:
+    """Return the digest under a tag of a value that is canonical JSON already."""
+    return hashlib.sha256(tag.encode() + b"\0" + content).hexdigest()
 
 
 def digest_bytes(content: bytes) -> str:

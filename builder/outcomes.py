@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 from typing import Self
 
-__all__ = ["ExitCode", "GateStatus", "Reproducible", "Status"]
+__all__ = ["ExitCode", "GateStatus", "Reproducible", "Status", "Verified"]
 
 
 class ExitCode(IntEnum):
@@ -51,6 +51,15 @@ class GateStatus(_Outcome):
     FAILED = ("failed", "x", "red")
     DEFERRED = ("deferred", "~", "yellow")
     UNMEASURED = ("unmeasured", "?", "red")
+
+
+class Verified(_Outcome):
+    """What rebuilding an action showed."""
+
+    EQUAL = ("equal", "=", "green")
+    DIFFERS = ("differs", "!", "red")
+    FAILED = ("failed", "x", "red")  # it has no result to compare, the first time or the second
+    NOT_JUDGED = ("not judged", "?", "dim")
 
 
 class Reproducible(Enum):

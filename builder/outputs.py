@@ -6,7 +6,6 @@ import contextlib
 import errno
 import itertools
 import secrets
-import shutil
 import time as clock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from builder.errors import StoreError
+from builder.store.folders import remove_folder
 from builder.store.locks import Lock
+from builder.trouble import trouble
 
 __all__ = ["OUTPUTS", "new_folder", "point"]
 
@@ -34,11 +35,9 @@ def new_folder(parent: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
         lock.acquire()
         yield part, lambda: _publish(part, parent / time)
     except OSError as error:
-        raise StoreError(
-            f"cannot write to {parent}: {error.strerror}", "make room there, or build elsewhere"
-        ) from error
+        raise trouble(error, parent, elsewhere="build in another folder") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_folder(part)
         lock.release()
 
 
@@ -62,7 +61,7 @@ def _sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):  # gone meanwhile, or not ours
             lock = Lock(part / ".lock")
             if clock.time() - part.stat().st_mtime > _GRACE_S and lock.acquire():
-                shutil.rmtree(part, ignore_errors=True)
+                remove_folder(part)
                 lock.release()
 
 

@@ -46,6 +46,14 @@ def test_a_plan_as_json_lines_has_a_line_for_each_build(small: Project) -> None:
     assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["small", "small"]
 
 
+def test_a_quiet_plan_is_one_line_and_a_verbose_one_has_whole_keys(small: Project) -> None:
+    small.run("recipe=small")
+    quiet, verbose = small.run("plan", "-q", "recipe=small").stdout, small.run("plan", "-v", "recipe=small").stdout
+
+    assert quiet == "small: 4 cached\n"
+    assert all(action["key"] in verbose for action in plan(small).values())
+
+
 def test_a_plan_starts_and_writes_nothing(small: Project) -> None:
     plan(small)
 
@@ -60,7 +68,13 @@ def test_a_plan_after_a_build_is_all_cached(small: Project) -> None:
 
 def test_a_plan_imports_no_model_library(small: Project) -> None:
     small.run("recipe=small")
-    script = "import sys; from builder.__main__ import run; run(['plan', 'recipe=small']); print(sorted(sys.modules))"
+    script = """
+import sys
+from builder.__main__ import run
+for words in ([], ["--graph"], ["--graph=dot"]):
+    run(["plan", "recipe=small", *words])
+print(sorted(sys.modules))
+"""
     environment = {**small.environment}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=small.folder, env=environment, capture_output=True, text=True, check=True

@@ -1,75 +1,105 @@
 """What a step touched against what its key holds: a file or module outside it could make a stale result.
 
-Seen are files that Python opens (audit hooks, PEP 578) and modules that it loads; native code is not seen.
+Seen are files that Python opens (audit hooks, PEP 578) in the project or in a package of ours, and modules that it
+loads. What native code and other processes read is not seen.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from os.path import abspath, isdir, join, realpath  # the hook runs at every open
+from typing import Any
 
-from builder.errors import StepError
+from builder.engine.imports import Imports, UndeclaredError
+from builder.modules import find_top
 
 __all__ = ["guarded"]
 
-_CODE = (".py", ".pyc", ".so")  # modules are looked at by name
-_watched: list[Watch] = []
-_known: set[str] = set()  # modules that earlier actions of this worker declared
-
-
-class Watch:
-    """Files of the project that are opened, but for those below the folders that an action may read."""
-
-    def __init__(self, project: str, allowed: Sequence[str]) -> None:
-        places = [*allowed, sys.prefix, sys.base_prefix, *(place for place in sys.path if place)]
-        self._project = os.path.join(project, "")  # noqa: PTH118  the hook runs at every open
-        self._allowed = tuple(os.path.join(os.path.abspath(place), "") for place in places if place != project)  # noqa: PTH100, PTH118
-        self.found: list[str] = []
-
-    def __call__(self, path: object, flags: object) -> None:
-        if not isinstance(path, str) or not isinstance(flags, int) or flags & (os.O_WRONLY | os.O_CREAT):
-            return
-        full = os.path.abspath(path)  # noqa: PTH100
-        if not full.startswith(self._project) or full.endswith(_CODE):
-            return
-        if f"{full}{os.sep}".startswith(self._allowed) or os.path.isdir(full):  # noqa: PTH112
-            return
-        self.found.append(full.removeprefix(self._project))
+_watching: list[Watch] = []
 
 
 @contextmanager
-def guarded(step: str, project: str, allowed: Sequence[str], modules: Collection[str] | None) -> Iterator[None]:
-    """Raise StepError for the step's author if it read a file of the project, or ran a module, that its key lacks.
-
-    `allowed` are the folders that it may read, `modules` those that its key holds; None where its key needs none.
-    """
-    if not _watched:
-        _watched.append(Watch(project, allowed))
+def guarded(imports: Imports, request: Mapping[str, Any]) -> Iterator[None]:
+    """Raise UndeclaredError for the step's author if it read a file or loaded a module that its key lacks."""
+    top = request["module"].partition(".")[0]
+    imports.admit(request["modules"], top, request["project"])
+    watch = Watch(request, [*_package_folders("builder"), *_package_folders(top)])
+    if not _watching:
         sys.addaudithook(_hook)
-    _watched[0] = watch = Watch(project, allowed)
-    before = set(sys.modules)
-    yield
-    for path in watch.found:
-        raise StepError(
-            f"{step} read {path}, which is no input of it: an edit there would go unnoticed",
-            "declare it as data, as external data of the model, or hand its content over in an option",
-        )
-    loaded = set(sys.modules) - before
-    if modules is not None:
-        _known.update(modules)
-        packages = {name.partition(".")[0] for name in modules}
-        for name in sorted(loaded - _known):
-            if name.partition(".")[0] in packages and getattr(sys.modules[name], "__file__", None):
-                raise StepError(
-                    f"{step} loaded {name} by a computed name, so its code is not in the key",
-                    "write the import as a statement; it may stand in the function that needs it",
-                )
-    else:
-        _known.update(loaded)
+    _watching[:] = [watch]
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  what it comes from may be known better
+        failure = error
+    for refused in imports.refused:
+        raise refused from failure
+    for path in sorted(watch.found - imports.files):
+        shown = path.removeprefix(f"{request['project']}/")
+        raise UndeclaredError(
+            f"{request['step']} read {shown}, which is no input of it: an edit there would go unnoticed",
+            "declare it as data or as external data of the model, put it into a module, or hand it over in an option",
+        ) from failure
+    if failure is not None:
+        raise failure
+
+
+class Watch:
+    """Files that are read in the project or in a package of ours, but for those that an action may read."""
+
+    def __init__(self, request: Mapping[str, Any], packages: Sequence[str]) -> None:
+        self._project = _inside([request["project"]])
+        self._packages = _inside(packages)
+        self._folders = _inside(request["readable"])
+        self._files = frozenset(request["files"])
+        self._tools = _inside({sys.prefix, sys.base_prefix, *sys.path} - {request["project"], ""})
+        self.found: set[str] = set()
+
+    def __call__(self, path: object, flags: object) -> None:
+        if not isinstance(path, str | bytes | os.PathLike) or not isinstance(flags, int) or _only_writes(flags):
+            return
+        full = abspath(os.fsdecode(path))  # noqa: PTH100  a link keeps its name
+        if not self._may_read(full) and not isdir(full):  # noqa: PTH112  text
+            self.found.add(full)
+
+    def _may_read(self, full: str) -> bool:
+        if full in self._files or full.startswith(self._folders):
+            return True
+        if full.startswith(self._packages):
+            return False
+        if full.startswith(self._tools):
+            return True
+        real = realpath(full)
+        if full.startswith(self._project):
+            return real in self._real_files or real.startswith(self._folders)
+        return real == full or self._may_read(real)
+
+    @cached_property
+    def _real_files(self) -> frozenset[str]:
+        return frozenset(map(realpath, self._files))
+
+
+def _only_writes(flags: int) -> bool:
+    return flags & os.O_ACCMODE == os.O_WRONLY or bool(flags & (os.O_TRUNC | os.O_EXCL))
+
+
+def _inside(folders: Iterable[str]) -> tuple[str, ...]:
+    """Return what the path of a file in one of the folders begins with, by whatever name the folder is called."""
+    names = {name for folder in folders for name in (abspath(folder), realpath(folder))}  # noqa: PTH100  both names
+    return tuple(join(name, "") for name in names)  # noqa: PTH118  text
+
+
+def _package_folders(top: str) -> list[str]:
+    spec = find_top(top)
+    return list(spec.submodule_search_locations or ()) if spec else []
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _watched:
-        _watched[0](arguments[0], arguments[2])
+    if event == "open" and _watching:
+        with contextlib.suppress(OSError, ValueError):  # no working directory, or no path at all: the open says so
+            _watching[0](arguments[0], arguments[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from builder.plan.graph import Action
 from builder.recipe.schema import Limits
 from builder.step import Need
 from builder.store.actions import Record
+from builder.store.folders import remove_folder
 from builder.store.locks import Lock
 from builder.store.machine import Machine
 from builder.store.store import Store
@@ -114,7 +114,7 @@ class Node:
     def close(self) -> None:
         """Give up the private folder, the lock and the share in the machine."""
         if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_folder(self.folder)
         for held in (self.machine, self.lock):
             if held:
                 held.release()

@@ -69,8 +69,8 @@ class Worker:
         return answers
 
     def memory_bytes(self) -> int:
-        """Return what the process and all that it started have in use."""
-        return resident_bytes(descendants(self._process.pid))
+        """Return what the process and all that it started have in use, without its supervisors."""
+        return resident_bytes(descendants(self._process.pid)[1:])
 
     def death(self) -> str:
         """Return how the process ended, in words; one that is still there is ended."""

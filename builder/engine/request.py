@@ -40,19 +40,24 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
         "device": parts.get("device"),
         "local": _local(action, offline) if source else {},
         "project": str(Path.cwd()),
-        "readable": _readable(action, data, folder),
-        "modules": list(parts["implementation"]) if "implementation" in parts else None,
+        "readable": _readable(action, folder),
+        "files": _files(parts, data),
+        "modules": parts.get("implementation"),
     }
 
 
-def _readable(action: Action, data: Mapping[str, Any] | None, folder: Path) -> list[str]:
-    """Return the folders whose files are in the action's key, and the private one of this build."""
+def _readable(action: Action, folder: Path) -> list[str]:
+    """Return the folders that an action may read: the private one of this build, and the one its model comes from."""
     places = [folder.parent]
-    if data is not None:
-        places.append(Path(data["root"]))
     if action.step.brings and action.model.path is not None:
         places.append(find_file(action.model.path).parent)
     return [str(place) for place in places]
+
+
+def _files(parts: Mapping[str, Any], data: Mapping[str, Any] | None) -> list[str]:
+    """Return the files whose content is in the key."""
+    found = parts["data"].get("files", {}) if data is not None and "data" in parts else {}
+    return [f"{data['root']}/{name}" for names in found.values() for name in names] if data else []
 
 
 def _model(action: Action) -> dict[str, Any]:

@@ -264,10 +264,11 @@ class Engine:
         node.close()
 
     def _failed(self, node: Node, error: BuilderError) -> None:
-        if node.folder and not isinstance(error, StoreError):
-            error = nearly_full(self._store.root) or error
+        if node.folder and not isinstance(error, StoreError) and (full := nearly_full(self._store.root)):
+            error = StoreError(f"{full.message}; {error.message}", full.hint)
         key = node.decision.key if node.decision else ""
-        outcome = Outcome(Status.FAILED, error.message, key, error=error, tail=node.tail())
+        seconds = time.monotonic() - node.started if node.started else None
+        outcome = Outcome(Status.FAILED, error.message, key, seconds=seconds, error=error, tail=node.tail())
         self._finish(node, outcome)
         node.close()
 
@@ -286,7 +287,7 @@ class Engine:
 
 
 def _progress(node: Node, answer: Mapping[str, Any]) -> Event:
-    done, total, what = answer["done"], answer["total"], answer["what"]
+    done, total, what = int(answer["done"] or 0), int(answer["total"] or 0), str(answer["what"] or "")
     return Event("progress", node.build, node.action.name, done=done, total=total, message=what)
 
 

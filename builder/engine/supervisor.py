@@ -2,7 +2,8 @@
 
 It is forked from the worker's own interpreter before anything is imported, so it costs a millisecond and little memory.
 As a subreaper (prctl(2)) it becomes the parent of every orphan below it, also of one that left its group and session;
-a process that nobody can lose sight of can always be killed.
+a process that nobody can lose sight of can always be killed. There are two, one above the other: whichever is killed
+itself, the other one does its work.
 """
 
 from __future__ import annotations
@@ -39,27 +40,34 @@ class Strangers:
 
 
 def supervised(lifeline: int, private: tuple[int, ...]) -> Strangers:
-    """Return in a child of this process, which goes on as its supervisor and never returns.
+    """Return in a grandchild of this process, which goes on as its supervisor and never returns.
 
     `lifeline` is a pipe that the builder holds open while it lives; the descriptors `private` are the worker's alone.
     """
     ours, theirs = socket.socketpair()
-    supervisor = os.getpid()
-    worker = os.fork()
-    if worker:
-        theirs.close()
-        for descriptor in private:
-            os.close(descriptor)
-        _watch(worker, lifeline, ours)
+    workers_own = (*private, theirs.fileno())
+    _descend((*workers_own, ours.fileno()), [lifeline])
+    _descend(workers_own, [lifeline, ours])
     os.close(lifeline)
     ours.close()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:
-        os._exit(1)
     return Strangers(theirs)
 
 
-def _watch(worker: int, lifeline: int, asked: socket.socket) -> NoReturn:
+def _descend(not_ours: tuple[int, ...], listening: list[Any]) -> None:
+    """Return in a child, which dies with this process; this process becomes its supervisor."""
+    parent = os.getpid()
+    child = os.fork()
+    if child:
+        for descriptor in not_ours:
+            os.close(descriptor)
+        _watch(child, *listening)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch(worker: int, lifeline: int, asked: socket.socket | None = None) -> NoReturn:
+    """End all that is below this process when its builder, its own parent or the child to watch is gone."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     with contextlib.suppress(OSError):
@@ -70,13 +78,13 @@ def _watch(worker: int, lifeline: int, asked: socket.socket) -> NoReturn:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: None)
     status = reap(worker)
+    watched: list[Any] = [lifeline, wake, *([asked] if asked else [])]
     while status is None:
-        watched: list[Any] = [lifeline, asked, wake]
         ready, _, _ = select.select(watched, [], [])
         if lifeline in ready or (wake in ready and set(os.read(wake, 64)) - {signal.SIGCHLD}):
             break
         status = reap(worker)
-        if asked in ready and asked.recv(1):
+        if asked and asked in ready and asked.recv(1):
             asked.sendall(b"%d" % end(os.getpid(), keep=worker))
     end(os.getpid())
     _leave_as(status)

@@ -3,24 +3,26 @@
 Requests and answers are JSON lines on two private descriptors, because native code prints on stdout; stdout and stderr
 go to the action's log. It serves one request after another, so imports are paid once. Its supervisor, of which it is a
 fork, ends it with its builder, and after each action whatever the action left running.
-It looks for modules where its builder does, so that the key names what runs here.
+It looks for modules where its builder does, so that the key names what runs here; `imports` sees to it.
 Not `-I`: that would ignore PYTHONHASHSEED, and with it the order of sets would differ from run to run.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from builder.engine.imports import Imports
     from builder.engine.supervisor import Strangers
+    from builder.step import Job, Step
 
 __all__ = ["ENVIRONMENT", "main"]
 
@@ -44,37 +46,83 @@ def main() -> None:
 
     incoming, outgoing, lifeline = map(int, sys.argv[2:5])
     strangers = supervised(lifeline, (incoming, outgoing))
+    from builder.engine.imports import Imports
+
+    imports = Imports()
+    imports.install()
     os.set_inheritable(outgoing, False)
     with os.fdopen(incoming, "r", encoding="utf-8") as requests:
         for line in requests:
-            _serve(json.loads(line), strangers)
+            _serve(json.loads(line), strangers, imports)
 
 
-def _serve(request: dict[str, Any], strangers: Strangers) -> None:
+def _serve(request: dict[str, Any], strangers: Strangers, imports: Imports) -> None:
+    from builder.engine.imports import UndeclaredError
+
     threads = set(threading.enumerate())
+    tainted = False
     try:
-        _log_to(request["log"])
-        answer = {"answer": "done", **_run(request)}
+        with _undone():
+            _log_to(request["log"])
+            answer = {"answer": "done", **_run(request, imports)}
     except BaseException as error:  # noqa: BLE001  whatever a step raises becomes an answer
         answer = {"answer": "failed", **_describe(error)}
+        tainted = isinstance(error, UndeclaredError)
     left = strangers.end() + len(set(threading.enumerate()) - threads)
-    _answer({**answer, "clean": left == 0})  # else it is not used again: what still runs could write into the next
+    clean = left == 0 and not tainted  # else it is not used again: what still runs could write into the next
+    _answer({**answer, "clean": clean})
 
 
-def _run(request: dict[str, Any]) -> dict[str, Any]:
-    import importlib
+@contextmanager
+def _undone() -> Iterator[None]:
+    """Undo what an action may leave behind for the next one: working directory, search path and environment."""
+    place, path, environment = Path.cwd(), [*sys.path], {**os.environ}
+    try:
+        yield
+    finally:
+        os.chdir(place)
+        sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(environment)
 
+
+def _run(request: dict[str, Any], imports: Imports) -> dict[str, Any]:
     from builder.engine.checks import check_outputs
     from builder.engine.guard import guarded
-    from builder.specs import Data, Model
-    from builder.step import Job, Step
-    from builder.typed import from_plain
+
+    with guarded(imports, request):
+        step = _step(request)
+        result = step.run(_options(step, request), _job(request))
+    check_outputs(step, Path(request["output"]), deferred=bool(result.deferred))
+    return {
+        "facts": _plain(result.facts),
+        "deferred": result.deferred,
+        "keep": result.keep,
+        "discovered": dict(result.discovered),
+    }
+
+
+def _step(request: dict[str, Any]) -> Step:
+    import importlib
+
+    from builder.step import Step
 
     module = importlib.import_module(request["module"])
-    steps = [value for value in vars(module).values() if isinstance(value, Step)]
-    step = next(value for value in steps if value.name == request["step"])
-    options = None if step.options is type(None) else from_plain(step.options, request["options"], "options")
-    job = Job(
+    return next(each for each in vars(module).values() if isinstance(each, Step) and each.name == request["step"])
+
+
+def _options(step: Step, request: dict[str, Any]) -> Any:
+    from builder.typed import from_plain
+
+    return None if step.options is type(None) else from_plain(step.options, request["options"], "options")
+
+
+def _job(request: dict[str, Any]) -> Job:
+    from builder.specs import Data, Model
+    from builder.step import Job
+    from builder.typed import from_plain
+
+    return Job(
         inputs={port: Path(path) for port, path in request["inputs"].items()},
         output=Path(request["output"]),
         model=from_plain(Model, request["model"], "model"),
@@ -84,15 +132,6 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         local=request["local"],
         progress=_progress,
     )
-    with guarded(step.name, request["project"], request["readable"], request["modules"]):
-        result = step.run(options, job)
-    check_outputs(step, job.output, deferred=bool(result.deferred))
-    return {
-        "facts": _plain(result.facts),
-        "deferred": result.deferred,
-        "keep": result.keep,
-        "discovered": dict(result.discovered),
-    }
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,15 +140,15 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _progress(done: int, total: int, what: str) -> None:
-    _answer({"answer": "progress", "done": done, "total": total, "what": what})
+    _answer({"answer": "progress", "done": int(done), "total": int(total), "what": str(what)})
 
 
 def _describe(error: BaseException) -> dict[str, str]:
     """Say a known error in its own words, and any other with its traceback in the log."""
     from builder.errors import BuilderError
-    from builder.trouble import trouble
+    from builder.trouble import is_scarcity, trouble
 
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+    if isinstance(error, OSError) and is_scarcity(error):
         error = trouble(error, Path(error.filename or os.environ["TMPDIR"]))
     if isinstance(error, BuilderError):
         return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}

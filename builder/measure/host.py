@@ -9,33 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from builder import __version__
+from builder.measure.processor import instruction_set
 
 __all__ = ["fingerprint", "host", "instruction_set", "load_average"]
 
 _CPUS = Path("/sys/devices/system/cpu")
-
-# Best first: the class is the first whose flags are all in /proc/cpuinfo. These are the sets by which ONNX Runtime's
-# kernels differ (onnxruntime/core/mlas/lib/platform.cpp); numpy dispatches on a subset of them.
-_CLASSES = (
-    ("amx", {"amx_int8", "avx512_vnni"}),
-    ("avx512_vnni", {"avx512_vnni", "avx512bw", "avx512dq", "avx512vl"}),
-    ("avx512", {"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
-    ("avx2_vnni", {"avx_vnni", "avx2", "fma"}),
-    ("avx2", {"avx2", "fma"}),
-    ("avx", {"avx"}),
-    ("sse4", {"sse4_1"}),
-    ("sse2", {"sse2"}),
-    ("sve", {"sve", "i8mm"}),
-    ("neon_i8mm", {"asimd", "i8mm"}),
-    ("neon_dotprod", {"asimd", "asimddp"}),
-    ("neon", {"asimd"}),
-)
-
-
-def instruction_set() -> str:
-    """Return the processor's instruction-set class, such as `avx512_vnni`, `avx2`, `neon_dotprod`."""
-    flags = set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
-    return next((name for name, needed in _CLASSES if needed <= flags), platform.machine())
 
 
 def fingerprint() -> dict[str, str | int]:

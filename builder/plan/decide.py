@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from builder.digest import digest_json
 from builder.outcomes import Status
 from builder.plan.graph import Action
 from builder.plan.keys import Facts, key_of, key_parts
@@ -72,14 +73,24 @@ class Planner:
         return Decision(action, Status.BUILT, key, parts, None, why)
 
     def unchanged(self, action: Action, inputs: Mapping[str, str], key: str, discovered: Mapping[str, str]) -> bool:
-        """Return whether an action that has just run would get the same key again: nothing that it read was edited."""
+        """Return whether an action that has just run would get the same key again: nothing that it read was edited.
+
+        An edit that was taken back counts too: the action may have read what was there in between.
+        """
         now = Facts(self._facts.stats, again=True)
         same = key_of(key_parts(action, inputs, now)) == key
-        return same and all(_current(action, name, now) == digest for name, digest in discovered.items())
+        found = all(_current(action, name, now) == digest for name, digest in discovered.items())
+        return same and found and self._facts.untouched(now)
 
     def remember(self, recipe: str, decisions: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep each action's key parts for the next time somebody asks why."""
-        self._facts.stats.remember(_LAST, {self._name(recipe, name): parts for name, parts in decisions.items()})
+        stats, whole = self._facts.stats, self._name(recipe, "")
+        state = digest_json(
+            "builder.last.v1", {name: [last["key"], last["reason"]] for name, last in decisions.items()}
+        )
+        if stats.note(_LAST, whole) != state:
+            stats.remember(_LAST, {self._name(recipe, name): last for name, last in decisions.items()})
+            stats.remember(_LAST, {whole: state})
 
     def estimate(self, recipe: str, action: Action) -> float | None:
         """Return how many seconds an action took the last time, or None."""

@@ -1,59 +1,118 @@
 """What code an action runs: the source of its step's module and of every module of ours that it reaches by import.
 
 Computed, not declared, from the syntax tree, so that an edit two imports away re-runs exactly what depends on it. Our
-modules are this package and, for a step of an installed package, that package. Imports by a computed name are not seen.
+modules are this package, for a step of an installed package that package, and whatever lies where no installer put it.
+Imports by a computed name are not seen here: the worker refuses them.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections.abc import Iterable
-from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from builder.digest import digest_bytes
+from builder.errors import RecipeError
+from builder.modules import code_file, find_below, find_top, is_installed
 from builder.store.statcache import StatCache
 
-__all__ = ["implementation"]
+__all__ = ["Code", "implementation"]
+
+_known: dict[str, list[str]] = {}  # module, kind and digest -> what it imports
 
 
 def implementation(modules: Iterable[str], stats: StatCache) -> dict[str, str]:
     """Return module -> SHA-256 of its source, for some modules and all of ours that they reach."""
-    waiting = list(modules)
-    ours = {module.partition(".")[0] for module in waiting}
-    found: dict[str, str] = {}
-    while waiting:
-        name = waiting.pop()
-        file = _source(name)
-        if name in found or file is None:
-            continue
-        found[name] = stats.digest(file)
-        reached = _imports(file, name, found[name], stats)
-        waiting += [inner for inner in reached if inner.partition(".")[0] in ours]
-    return found
+    return Code(stats).reached(modules)
 
 
-def _imports(file: Path, module: str, digest: str, stats: StatCache) -> list[str]:
-    """Return the modules that a file imports anywhere in it, with the packages that this runs."""
-    kind = "imports.v1"
-    known = stats.note(kind, f"{module} {digest}")
-    if known is None:
-        known = sorted(_parse(file, module))
-        stats.remember(kind, {f"{module} {digest}": known})
-    return list(known)
+class Code:
+    """The source of modules, each as it was when it was first asked for: all keys of a build speak of the same code."""
+
+    def __init__(self, stats: StatCache) -> None:
+        self._stats = stats
+        self._specs: dict[str, ModuleSpec | None] = {}
+        self._digests: dict[str, str] = {}
+        self._installed: dict[str, bool] = {}  # of modules that lie in no package
+
+    def reached(self, modules: Iterable[str]) -> dict[str, str]:
+        """Return module -> SHA-256 of its source, for some modules and all of ours that they reach.
+
+        Raises RecipeError where one of the modules has no file: an edit of it would go unnoticed.
+        """
+        asked = list(modules)
+        waiting = [prefix for name in asked for prefix in _prefixes(name)]
+        ours = {name.partition(".")[0] for name in asked}
+        for name in asked:
+            if self._file(name) is None:
+                raise RecipeError(
+                    f"the code of {name} lies in no file, so it cannot be in a key", "install it as files"
+                )
+        found: dict[str, str] = {}
+        while waiting:
+            name = waiting.pop()
+            file = self._file(name)
+            if name in found or file is None:
+                continue
+            found[name] = self._digest(name, file)
+            waiting += [inner for inner in self._imports(name, file) if self._is_ours(inner, ours)]
+        return found
+
+    def _digest(self, name: str, file: Path) -> str:
+        if name not in self._digests:
+            self._digests[name] = self._stats.digest(file)
+        return self._digests[name]
+
+    def _is_ours(self, name: str, ours: set[str]) -> bool:
+        top = name.partition(".")[0]
+        if top not in ours and top not in self._installed:
+            spec = self._find(top)
+            self._installed[top] = spec is None or is_installed(spec)
+        return top in ours or not self._installed[top]
+
+    def _imports(self, name: str, file: Path) -> list[str]:
+        """Return the modules that a file imports anywhere in it, with the packages that this runs."""
+        kind, note = "imports.v2", f"{name} {file.name} {self._digests[name]}"
+        if note not in _known:
+            found = self._stats.note(kind, note)
+            if found is None:
+                source = file.read_bytes() if file.suffix == ".py" else b""
+                found = _parse(source, name if file.name == "__init__.py" else name.rpartition(".")[0])
+                if digest_bytes(source) != self._digests[name]:
+                    return found  # edited a moment ago
+                self._stats.remember(kind, {note: found})
+            _known[note] = found
+        return _known[note]
+
+    def _file(self, name: str) -> Path | None:
+        spec = self._find(name)
+        return code_file(spec) if spec else None
+
+    def _find(self, name: str) -> ModuleSpec | None:
+        if name not in self._specs:
+            package = name.rpartition(".")[0]
+            parent = self._find(package) if package else None
+            below = parent.submodule_search_locations if parent else None
+            self._specs[name] = find_below(name, below) if below else None if package else find_top(name)
+        return self._specs[name]
 
 
-def _parse(file: Path, module: str) -> set[str]:
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+def _parse(source: bytes, package: str) -> list[str]:
+    """Return what a module of a package imports; nothing for what Python cannot read, which cannot be imported."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return []
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _base(node, package)
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return {prefix for name in names for prefix in _prefixes(name)}
+    return sorted({prefix for name in names for prefix in _prefixes(name)})
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:
@@ -66,22 +125,3 @@ def _base(node: ast.ImportFrom, package: str) -> str:
 def _prefixes(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-
-
-@cache
-def _source(module: str) -> Path | None:
-    """Return the file of a module, without importing it; None for a name that is no module."""
-    top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)
-    if spec is None or not spec.origin:
-        return None
-    path = Path(spec.origin)
-    for part in rest:
-        folder = path.parent if path.name == "__init__.py" else None
-        if folder is None:
-            return None
-        inside = folder / part / "__init__.py"
-        path = inside if inside.is_file() else folder / f"{part}.py"
-        if not path.is_file():
-            return None
-    return path if path.suffix == ".py" else None

@@ -15,13 +15,13 @@ from builder.errors import DataError, SourceError
 from builder.measure.host import fingerprint, instruction_set
 from builder.outcomes import Reproducible
 from builder.plan.graph import Action
-from builder.plan.implementation import implementation
-from builder.plan.toolchain import toolchain
+from builder.plan.implementation import Code
+from builder.plan.toolchain import Toolchain
 from builder.recipe.locations import find_file
 from builder.runtimes.available import availability
 from builder.specs import Data, Model
 from builder.step import Need
-from builder.store.statcache import StatCache
+from builder.store.statcache import FileState, StatCache, file_state
 from builder.typed import to_plain
 
 __all__ = ["Facts", "key_of", "key_parts"]
@@ -38,19 +38,22 @@ class Facts:
         self._read = stats.hash if again else stats.digest
         self._devices: dict[str, tuple[dict[str, Any] | None, str]] = {}
         self._code: dict[str, dict[str, str]] = {}
+        self._sources = Code(stats)
         self._tools: dict[tuple[str, ...], dict[str, str]] = {}
+        self._toolchain = Toolchain(stats)
+        self._states: dict[Path, FileState] = {}
         self._samples: dict[str, dict[str, Any]] = {}
 
     def code(self, module: str) -> dict[str, str]:
         """Return module -> SHA-256 of the source of what a step of this module runs."""
         if module not in self._code:
-            self._code[module] = implementation((module, "builder.engine.worker"), self.stats)
+            self._code[module] = self._sources.reached((module, "builder.engine.worker"))
         return self._code[module]
 
     def tools(self, packages: tuple[str, ...]) -> dict[str, str]:
         """Return name -> version of what a step with these packages runs with."""
         if packages not in self._tools:
-            self._tools[packages] = toolchain(packages, self.stats)
+            self._tools[packages] = self._toolchain.versions(packages)
         return self._tools[packages]
 
     def samples(self, data: Data, *, fetched: bool) -> dict[str, Any]:
@@ -80,7 +83,12 @@ class Facts:
 
     def digest(self, file: Path) -> str:
         """Return the SHA-256 of a file. Raises OSError."""
+        self._states.setdefault(file, file_state(file))
         return self._read(file)
+
+    def untouched(self, later: Facts) -> bool:
+        """Return whether no file that was read later has been written since, be it with the same bytes in the end."""
+        return all(self._states.get(file, state) == state for file, state in later._states.items())
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from builder import __version__
@@ -18,7 +20,9 @@ from builder.recipe.schema import Recipe
 from builder.store.cas import Tree
 from builder.typed import to_plain
 
-__all__ = ["Delivered", "make_manifest", "same_result"]
+__all__ = ["Delivered", "make_manifest", "read_manifest", "same_result", "sealed"]
+
+_TAG = "builder.manifest.v1"
 
 # (action, port) -> where it lies in the build's folder (None: it stays in the store), and what it is
 Delivered = Mapping[tuple[str, str], tuple[str | None, Tree]]
@@ -58,6 +62,21 @@ def build_status(nodes: Sequence[Node], verdicts: Sequence[Verdict]) -> Status:
 def same_result(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Return whether two manifests tell of one result, whatever was built or cached on the way."""
     return _essence(old) == _essence(new)
+
+
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest with its own digest, so that an edit is noticed."""
+    return {**manifest, "digest": digest_json(_TAG, manifest)}
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a delivered build without its digest, or None for one that is not as it was written."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+        digest = manifest.pop("digest")
+        return manifest if digest == digest_json(_TAG, manifest) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _essence(manifest: Mapping[str, Any]) -> dict[str, Any]:

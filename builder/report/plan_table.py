@@ -1,64 +1,111 @@
-"""How a plan is printed: for people, or as JSON."""
+"""How a plan is printed: for people, as JSON, or as a drawing."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from builder.outcomes import ExitCode, Status
-from builder.plan.report import Planned, plan
-from builder.recipe.schema import Output, Recipe
-from builder.report.terminal import paint
+from builder.errors import UsageError, did_you_mean
+from builder.outcomes import ExitCode
+from builder.plan.report import WORDS, Planned, plan_all
+from builder.recipe.schema import Output, Recipe, Verbosity
+from builder.report.lines import INDENT, harmless, paint
 
-__all__ = ["show_plans"]
+__all__ = ["drawing", "show_plans"]
 
-_WORDS = {
-    Status.BUILT: ("run", "green"),
-    Status.CACHED: ("cached", "dim"),
-    Status.DEFERRED: ("deferred", "yellow"),
-    Status.FAILED: ("cannot", "red"),
-}
+Drawing = Callable[[Sequence[Sequence[Planned]], Sequence[str]], str]
 
 
-def show_plans(recipes: Sequence[Recipe], *, sweep: bool) -> int:
+def drawing(kind: str) -> Drawing:
+    """Return what draws plans under their titles: text (also for ''), mermaid or dot. Raises UsageError for others."""
+    from builder.report.plan_graph import dot, mermaid, text
+
+    drawings: dict[str, Drawing] = {
+        "text": lambda plans, titles: text(plans, titles, lambda words, style: paint(words, style, sys.stdout)),
+        "mermaid": mermaid,
+        "dot": dot,
+    }
+    if (kind or "text") not in drawings:
+        raise UsageError(f"--graph: there is no drawing '{kind}'", did_you_mean(kind, drawings))
+    return drawings[kind or "text"]
+
+
+def show_plans(recipes: Sequence[Recipe], *, sweep: bool, draw: Drawing | None = None) -> int:
     """Print what each recipe would do. Returns 1 where a file that a recipe names cannot be read."""
-    failed = False
-    documents = []
-    for recipe in recipes:
-        planned = plan(recipe, lambda text: print(f"{paint('warning', 'yellow', sys.stderr)}: {text}", file=sys.stderr))
-        failed = failed or any(each.error for each in planned)
-        document = {"name": recipe.name, "actions": [_document(each) for each in planned]}
-        if recipe.machine.output is Output.TEXT:
-            _show(recipe, planned)
-        elif recipe.machine.output is Output.JSONL:
-            print(json.dumps(document))
-        else:
-            documents.append(document)
-    if documents:
-        print(json.dumps(documents if sweep else documents[0], indent=2))
+    machine = recipes[0].machine
+    if draw and machine.output is not Output.TEXT:
+        raise UsageError(f"--graph draws and output={machine.output.value} lists", "leave one of them out")
+    plans = plan_all(recipes, _warn)
+    if draw:
+        print(draw(plans, _titles(recipes)))
+    elif machine.output is Output.TEXT:
+        for recipe, planned in zip(recipes, plans, strict=True):
+            _show(recipe, planned, machine.verbosity)
+    else:
+        documents = [_document(recipe, planned) for recipe, planned in zip(recipes, plans, strict=True)]
+        _print_json(documents, machine.output, sweep=sweep)
+    failed = any(each.error for planned in plans for each in planned)
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
-def _show(recipe: Recipe, planned: Sequence[Planned]) -> None:
-    print(f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})")
+def _warn(words: str) -> None:
+    print(f"{paint('warning', 'yellow', sys.stderr)}: {harmless(words)}", file=sys.stderr)
+
+
+def _titles(recipes: Sequence[Recipe]) -> list[str]:
+    """Return what a drawing shows; in a sweep the number of each build, and the overrides that set it apart."""
+    if len(recipes) == 1:
+        return [_title(recipes[0])]
+    common = set.intersection(*(set(recipe.overrides) for recipe in recipes))
+    return [
+        f"[{index}] {_title(recipe)}  {' '.join(each for each in recipe.overrides if each not in common)}".rstrip()
+        for index, recipe in enumerate(recipes)
+    ]
+
+
+def _title(recipe: Recipe) -> str:
+    return f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})"
+
+
+def _show(recipe: Recipe, planned: Sequence[Planned], verbosity: Verbosity) -> None:
+    """Print a plan: quiet, only its counts and what cannot be read; verbose, with whole keys."""
+    quiet = verbosity is Verbosity.QUIET
+    digits = 64 if verbosity is Verbosity.VERBOSE else 8
+    if not quiet:
+        print(harmless(_title(recipe)))
     for each in planned:
-        word, style = _WORDS[each.status]
+        if quiet and not each.error:
+            continue
         decision = each.decision
+        word = paint(f"{each.word:9}", each.status.style, sys.stdout)
         inputs = ", ".join(f"{port}={source}" for port, (source, _) in decision.action.inputs.items())
-        line = f"  {paint(f'{word:9}', style, sys.stdout)} {decision.action.name:16} {decision.key[:8]:8}  {inputs}"
-        print(f"{line}{'  <- ' if each.reason else ''}{each.reason}".rstrip())
-    counts = [(word, sum(each.status is status for each in planned)) for status, (word, _) in _WORDS.items()]
-    print(", ".join(f"{count} {word}" for word, count in counts if count))
+        line = f"  {word} {decision.action.name:16} {decision.key[:digits]:{digits}}  {inputs}"
+        print(f"{line}{'  <- ' if each.reason else ''}{harmless(each.reason, indent=INDENT)}".rstrip())
+    counts = [(word, sum(each.status is status for each in planned)) for status, word in WORDS.items()]
+    words = ", ".join(f"{count} {word}" for word, count in counts if count)
+    print(f"{recipe.name}: {words}" if quiet else words)
 
 
-def _document(each: Planned) -> dict[str, Any]:
+def _print_json(documents: Sequence[dict[str, Any]], output: Output, *, sweep: bool) -> None:
+    if output is Output.JSONL:
+        for document in documents:
+            print(json.dumps(document))
+    else:
+        print(json.dumps(documents if sweep else documents[0], indent=2))
+
+
+def _document(recipe: Recipe, planned: Sequence[Planned]) -> dict[str, Any]:
+    return {"name": recipe.name, "actions": [_action(each) for each in planned]}
+
+
+def _action(each: Planned) -> dict[str, Any]:
     decision = each.decision
     return {
         "name": decision.action.name,
         "step": decision.action.step.name,
-        "status": _WORDS[each.status][0],
+        "status": each.word,
         "key": decision.key or None,
         "inputs": {port: source for port, (source, _) in decision.action.inputs.items()},
         "why": [{"reason": why.reason.value, "detail": why.detail} for why in decision.why],

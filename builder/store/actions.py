@@ -7,6 +7,7 @@ points to is in place, and carries its own digest.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,13 +15,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.digest import canonical, digest_json
+from builder.digest import canonical, digest_json, digest_tagged
 from builder.store.folders import make_folder
 from builder.trouble import trouble
 
-__all__ = ["ActionCache", "Record"]
+__all__ = ["ActionCache", "Record", "read_record"]
 
 _TAG = "builder.result.v1"
+_HEAD, _TAIL = b'{"record":', b',"sha256":"%s"}'  # a document of canonical JSON, digested as it is written
+_TAIL_LENGTH = len(_TAIL) - 2 + 64
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class ActionCache:
 
     def folder(self, key: str) -> Path:
         """Return where the results of a key lie; its time is when one of them was last made or used."""
-        return self._root / key[:2] / key
+        return Path(f"{self._root}/{key[:2]}/{key}")  # one parse, not three: it is asked for every action
 
     def keys(self) -> Iterator[str]:
         """Yield every key that has a folder."""
@@ -55,15 +58,24 @@ class ActionCache:
     def records(self, key: str) -> Iterator[tuple[Path, Record | None]]:
         """Yield every result of a key with its file; None for one that is damaged."""
         folder = self.folder(key)
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-            yield path, _read(path, key)
+        try:
+            names = sorted(os.listdir(folder))  # noqa: PTH208  for every action of every build
+        except (FileNotFoundError, NotADirectoryError):
+            names = []
+        except OSError as error:
+            raise trouble(error, folder, doing="read") from error
+        for name in names:
+            if name.endswith(".json"):
+                path = Path(f"{folder}/{name}")
+                with contextlib.suppress(FileNotFoundError):  # the cleaning took it meanwhile
+                    yield path, read_record(path)
 
     def write(self, record: Record, private: Path) -> None:
         """Publish a result. The caller holds the key's lock and found no intact result under it."""
         body = {**asdict(record), "facts": list(record.facts.items())}  # a list: people read them in the step's order
         name = digest_json("builder.discovered.v1", dict(record.discovered))[:16]
         staged = private / f"result-{os.getpid()}.json"
-        content = canonical({"record": body, "sha256": digest_json(_TAG, body)})
+        content = _HEAD + canonical(body) + _TAIL % digest_json(_TAG, body).encode()
         final = self.folder(record.key) / f"{name}.json"
         try:
             with staged.open("wb") as file:
@@ -77,18 +89,21 @@ class ActionCache:
             raise trouble(error, final, len(content)) from error
 
 
-def _read(path: Path, key: str) -> Record | None:
-    """Return a result, or None for one that is damaged. Raises StoreError where it cannot be read at all."""
+def read_record(path: Path) -> Record | None:
+    """Return the result in a file of its key's folder, or None for one that is damaged.
+
+    Raises FileNotFoundError where it is gone, StoreError where it cannot be read at all.
+    """
     try:
         content = path.read_bytes()
     except IsADirectoryError:
         return None
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        raise trouble(error, path) from error
-    try:
-        document = json.loads(content)
-        body = document["record"]
-        intact = document["sha256"] == digest_json(_TAG, body) and body["key"] == key
-        return Record(**{**body, "facts": dict(body["facts"])}) if intact else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+        raise trouble(error, path, doing="read") from error
+    body, tail = content[len(_HEAD) : -_TAIL_LENGTH], content[-_TAIL_LENGTH:]
+    if not content.startswith(_HEAD) or tail != _TAIL % digest_tagged(_TAG, body).encode():
         return None
+    fields = json.loads(body)
+    return Record(**{**fields, "facts": dict(fields["facts"])}) if fields["key"] == path.parent.name else None

@@ -9,11 +9,10 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from stat import S_ISREG
 from typing import Any
 
 from builder.digest import canonical, copy_hashed, digest_bytes
@@ -22,7 +21,7 @@ from builder.store.folders import make_folder
 from builder.store.statcache import StatCache
 from builder.trouble import trouble
 
-__all__ = ["Content", "Damaged", "Entry", "Tree", "sync_folder"]
+__all__ = ["Content", "Damaged", "Entry", "Tree", "sync_folder", "tree_listing"]
 
 _NO_FILE = (errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENOTDIR)
 
@@ -63,9 +62,10 @@ class Content:
         self._root = root
         self._stats = stats
         self._set_aside = set_aside
+        self._trees: dict[str, Tree] = {}  # listings that were read and found right
 
     def path(self, digest: str) -> Path:
-        return self._root / digest[:2] / digest
+        return Path(f"{self._root}/{digest[:2]}/{digest}")  # one parse, not three: it is asked for every file
 
     def add_file(self, source: Path, private: Path) -> Entry:
         """Copy a file in, by way of a private folder on the same disk. Raises StoreError."""
@@ -91,8 +91,7 @@ class Content:
             if file.is_file():
                 added = self.add_file(file, private)
                 entries.append(Entry(relative, added.sha256, added.bytes))
-        listing = canonical({"schema": 1, "files": [asdict(entry) for entry in sorted(entries)]})
-        return Tree(self._add_bytes(listing, private), tuple(sorted(entries)))
+        return Tree(self._add_bytes(tree_listing(entries), private), tuple(sorted(entries)))
 
     def _add_bytes(self, content: bytes, private: Path) -> str:
         digest, staged = digest_bytes(content), private / f"in-{os.getpid()}"
@@ -125,7 +124,7 @@ class Content:
         """Raise Damaged unless the object is there with the right bytes; wrong ones are set aside."""
         path = self.path(digest)
         with self._reading(digest):
-            if not S_ISREG(path.lstat().st_mode):
+            if path.is_symlink():
                 raise self._damaged(digest)
             same = self._stats.digest(path) == digest or self._stats.hash(path) == digest  # memory may be wrong too
         if not same:
@@ -133,6 +132,11 @@ class Content:
 
     def tree(self, digest: str) -> Tree:
         """Return a folder's listing, checked. Raises Damaged."""
+        if digest not in self._trees:
+            self._trees[digest] = self._tree(digest)
+        return self._trees[digest]
+
+    def _tree(self, digest: str) -> Tree:
         listing: dict[str, Any] = json.loads(self._bytes(digest))
         if any(_leads_out(entry["path"]) for entry in listing["files"]):
             raise StoreError(
@@ -187,12 +191,17 @@ class Content:
             if error.errno in _NO_FILE and error.filename == str(path):
                 raise self._damaged(digest) from error
             if error.filename == str(path) or error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO):
-                raise trouble(error, path) from error
+                raise trouble(error, path, doing="read") from error
             raise
 
     def _damaged(self, digest: str) -> Damaged:
         self._set_aside(self.path(digest), "its bytes are not what its name says")
         return Damaged(digest, "damaged")
+
+
+def tree_listing(entries: Iterable[Entry]) -> bytes:
+    """Return what is stored of a folder: its digest is the tree's."""
+    return canonical({"schema": 1, "files": [asdict(entry) for entry in sorted(entries)]})
 
 
 def _leads_out(path: str) -> bool:

@@ -1,12 +1,13 @@
-"""Folders of a store: where a group may write the store, it may write every folder in it."""
+"""Folders of a store: where a group may write the store, it may write every folder in it; what is private goes."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from stat import S_IMODE, S_IWGRP
 
-__all__ = ["make_folder"]
+__all__ = ["make_folder", "remove_folder"]
 
 
 def make_folder(folder: Path, root: Path) -> Path:
@@ -21,9 +22,29 @@ def make_folder(folder: Path, root: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     parent = make_folder(folder.parent, root)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        mode = S_IMODE(parent.stat().st_mode)
-        if mode & S_IWGRP:
-            folder.chmod(mode)
+    mode = S_IMODE(parent.stat().st_mode)
+    umask = os.umask(~mode & 0o777) if mode & S_IWGRP else None  # no moment in which the others may not write there
+    try:
+        folder.mkdir(exist_ok=True)
+    finally:
+        if umask is not None:
+            os.umask(umask)
     return folder
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a private folder and all in it, as far as one may, also where a step made a part of it read-only.
+
+    It needs one file handle at a time (shutil.rmtree one for each level), since there may be no more left.
+    """
+    for place, folders, _ in os.walk(folder):
+        for below in (Path(place, name) for name in folders):
+            with contextlib.suppress(OSError):
+                if not below.is_symlink():
+                    below.chmod(0o700)
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):  # of the folders, links to some are left
+            with contextlib.suppress(OSError):
+                Path(place, name).unlink()
+        with contextlib.suppress(OSError):
+            Path(place).rmdir()

@@ -20,8 +20,9 @@ from typing import Any
 
 from builder.digest import digest_file, digest_json
 
-__all__ = ["StatCache", "cache_folder"]
+__all__ = ["FileState", "StatCache", "cache_folder", "file_state", "mend"]
 
+_DATABASE = "files.sqlite"
 _YOUNG_NS = 2_000_000_000
 _NOTE = "builder.note.v1"
 _VERSION = 2
@@ -34,7 +35,7 @@ CREATE TABLE notes (kind TEXT, name TEXT, value TEXT, day INT, PRIMARY KEY (kind
 _DAY_S = 24 * 60 * 60
 _NOTE_DAYS = 60  # a note that nobody asked for so long is forgotten
 
-_State = tuple[int, int, int, int, int]  # device, inode, size, mtime_ns, ctime_ns
+FileState = tuple[int, int, int, int, int]  # device, inode, size, mtime_ns, ctime_ns
 
 
 def cache_folder() -> Path:
@@ -47,13 +48,13 @@ class StatCache:
     """Digests by stat, and small notes; works in memory where the cache folder cannot be written."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._database = _open((folder or cache_folder()) / "files.sqlite")
-        self._seen: dict[str, tuple[_State, str]] = {}
+        self._database = _open((folder or cache_folder()) / _DATABASE)
+        self._seen: dict[str, tuple[FileState, str]] = {}
         self._today = int(time.time()) // _DAY_S
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file, from memory if nothing about it changed. Raises OSError."""
-        name, now = str(path), _state(path)
+        name, now = str(path), file_state(path)
         known = self._seen.get(name) or self._known(name)
         if known is not None and known[0] == now:
             self._seen[name] = known
@@ -62,18 +63,18 @@ class StatCache:
 
     def hash(self, path: Path) -> str:
         """Return the SHA-256 of a file, read whatever is remembered. Raises OSError."""
-        return self._hash(path, _state(path))
+        return self._hash(path, file_state(path))
 
-    def _hash(self, path: Path, before: _State) -> str:
+    def _hash(self, path: Path, before: FileState) -> str:
+        young = max(before[3:]) >= time.time_ns() - _YOUNG_NS  # as it is now: reading may take longer than that
         sha256 = digest_file(path)
         self._seen.pop(str(path), None)
-        young = max(before[3:]) >= time.time_ns() - _YOUNG_NS
-        if not young and _state(path) == before:
+        if not young and file_state(path) == before:
             self._seen[str(path)] = (before, sha256)
             self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", (str(path), *before, sha256))
         return sha256
 
-    def _known(self, name: str) -> tuple[_State, str] | None:
+    def _known(self, name: str) -> tuple[FileState, str] | None:
         row = self._row("SELECT dev, ino, size, mtime, ctime, sha256 FROM files WHERE path = ?", (name,))
         return (row[:5], str(row[5])) if row else None
 
@@ -83,6 +84,11 @@ class StatCache:
             found = self._database.execute("SELECT path, dev, ino, size, mtime, ctime, sha256 FROM files").fetchall()
             return [(Path(row[0]), row[6]) for row in found if _unchanged(Path(row[0]), row[1:6])]
         return []
+
+    def forget(self, path: Path) -> None:
+        """Believe nothing of a file: it is read the next time."""
+        self._seen.pop(str(path), None)
+        self._write("DELETE FROM files WHERE path = ?", (str(path),))
 
     def prune(self) -> None:
         """Forget files that are gone and notes that nobody asked for in a long time."""
@@ -132,17 +138,40 @@ class StatCache:
             self._database.execute(query, values)
 
 
-def _state(path: Path) -> _State:
+def file_state(path: Path) -> FileState:
+    """Return what differs whenever a file was written or replaced, within the clock's grain. Raises OSError."""
     stat = path.stat()
     if not S_ISREG(stat.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _unchanged(path: Path, before: _State) -> bool:
+def _unchanged(path: Path, before: FileState) -> bool:
     with contextlib.suppress(OSError):
-        return _state(path) == before
+        return file_state(path) == before
     return False
+
+
+def mend(folder: Path | None = None) -> bool:
+    """Remove the database if its file is damaged, so that it is made anew, and say whether it was."""
+    path = (folder or cache_folder()) / _DATABASE
+    if not path.exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=5)) as database:
+            intact = database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    except sqlite3.OperationalError:  # busy, or not to be read: that is no damage
+        return False
+    except sqlite3.DatabaseError:
+        intact = False
+    if not intact:
+        _remove(path)
+    return not intact
+
+
+def _remove(path: Path) -> None:
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -158,8 +187,7 @@ def _open(path: Path) -> sqlite3.Connection:
                 database.close()
             if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.OperationalError):
                 break
-            for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-                path.with_name(name).unlink(missing_ok=True)
+            _remove(path)
         else:
             return database
     database = sqlite3.connect(":memory:", isolation_level=None)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from builder.store.actions import ActionCache, Record
 from builder.store.cas import Content, Damaged, Tree
-from builder.store.folders import make_folder
+from builder.store.folders import make_folder, remove_folder
 from builder.store.locks import Lock, check_locking
 from builder.store.statcache import StatCache
 from builder.trouble import trouble
@@ -52,11 +51,11 @@ class Store:
 
         `current` tells the digest that a discovered input has now (None: it is gone).
         """
+        self._touch(key)  # first: the cleaning looks at this time once more before it removes anything
         for path, record in self.actions.records(key):
             if record is None:
                 self.set_aside(path, "it is damaged")
             elif all(current(name) == digest for name, digest in record.discovered.items()) and self._intact(record):
-                self._touch(key)
                 return record
         return None
 
@@ -82,13 +81,35 @@ class Store:
             lock.release()
 
     @contextmanager
-    def cleaning(self) -> Iterator[None]:
-        """Keep every build from publishing while what is in use is told from what is not."""
-        lock = self._lock("gc")
-        lock.wait(shared=False)
+    def using(self) -> Iterator[None]:
+        """Tell the cleaning that a build is at work: what it looks up or makes stays until it has delivered it."""
+        path = self.root / "locks" / "builds"
+        lock = Lock(path)
+        with contextlib.suppress(OSError):  # a store that can only be read
+            if path.exists():  # else there is nothing to look up yet; a workshop makes it
+                lock.wait(shared=True)
         try:
             yield
         finally:
+            lock.release()
+
+    @contextmanager
+    def cleaning(self) -> Iterator[bool]:
+        """Keep every build from publishing while what is in use is told from what is not. Raises StoreError.
+
+        Yields whether no build is at work; then none begins before the cleaning is over.
+        """
+        lock, builds = self._lock("gc"), self._lock("builds")
+        try:
+            lock.wait(shared=False)
+            alone = builds.acquire()
+        except OSError as error:
+            lock.release()
+            raise trouble(error, self.root) from error
+        try:
+            yield alone
+        finally:
+            builds.release()
             lock.release()
 
     def commit(self, record: Record, private: Path) -> None:
@@ -125,13 +146,16 @@ class Store:
             mine.mkdir(mode=0o700)
             lock = Lock(mine / ".lock")
             lock.acquire()
+            builds = self._lock("builds")
+            builds.wait(shared=True)
         except OSError as error:
             raise trouble(error, self.root) from error
         try:
             yield mine
         finally:
-            shutil.rmtree(mine, ignore_errors=True)
+            remove_folder(mine)
             lock.release()
+            builds.release()
 
     def set_aside(self, path: Path, why: str) -> None:
         """Move what is damaged out of the way, where it can be looked at, and say so."""
@@ -175,5 +199,5 @@ def _sweep(work: Path) -> None:
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
             lock = Lock(folder / ".lock")
             if folder.is_dir() and time.time() - folder.stat().st_mtime > _GRACE_S and lock.acquire():
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
                 lock.release()

@@ -1,0 +1,326 @@
+"""Synthetic plans on the real planner, engine, store and workers, beside a model of what they must make.
+
+    python tests/synthetic.py SPEC.json FOLDER [--jobs N] [--store STORE]
+
+builds a spec in a builder process of its own, prints one JSON line for each event and outcome and one at the end, and
+exits with 0, with 1 where an action has no result, and else with the code of the error. A spec is plain data:
+
+    {"actions": [{"name": "a", "inputs": [], "source": "a.txt", "text": "a", "comment": "", "size": 0, "sleep_ms": 0}]}
+
+where only the name must be given (the text is the name, if not said), and inputs come before what takes them. In FOLDER
+lie `sources/` (what `source` names), `store/`, `cache/`, `out/ACTION/content` after a run, `executions.log`, and empty
+files `faults/TEXT.WORD` that say what an action shall act out: fail, crash, child or writer (see synthetic_steps.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from synthetic_steps import EXECUTIONS, FILE, Options, content, identity, make
+
+from builder import build
+from builder.engine.events import Event, Events
+from builder.engine.node import Node, Outcome
+from builder.engine.schedule import Engine
+from builder.errors import BuilderError
+from builder.outcomes import ExitCode, Status
+from builder.plan.decide import Planner
+from builder.plan.graph import Action
+from builder.plan.keys import Facts
+from builder.specs import Data, Model, Reader, Split, Target
+from builder.step import Kind
+from builder.store.statcache import StatCache
+from builder.store.store import Store
+
+__all__ = [
+    "Execution",
+    "Spec",
+    "actions_of",
+    "chains",
+    "delivered",
+    "environment_of",
+    "executions",
+    "expected",
+    "identities",
+    "run",
+    "start",
+    "survivors",
+    "write_sources",
+]
+
+Spec = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "synthetic"
+
+
+def chains(count: int, length: int, size: int = 1024) -> Spec:
+    """Return a spec of chains that each begin with a source file of `size` bytes."""
+    return {
+        "actions": [
+            {
+                "name": f"c{chain}-{link}",
+                "size": size,
+                **({"inputs": [f"c{chain}-{link - 1}"]} if link else {"source": f"{chain}.txt"}),
+            }
+            for chain in range(count)
+            for link in range(length)
+        ]
+    }
+
+
+def write_sources(spec: Spec, folder: Path, size: int = 1024) -> None:
+    """Write the source files that a spec names and that are not there, each with bytes of its own."""
+    (folder / "sources").mkdir(parents=True, exist_ok=True)
+    for path in {action["source"] for action in spec["actions"] if "source" in action}:
+        file = folder / "sources" / path
+        if not file.exists():
+            file.write_bytes((path.encode() * size)[:size])
+
+
+def actions_of(spec: Spec, folder: Path, *, logged: bool = True) -> list[Action]:
+    """Return the actions of a spec; one that is not logged leaves no line in `executions.log` and acts out no fault."""
+    return [_action(entry, folder, logged) for entry in spec["actions"]]
+
+
+def _action(entry: Spec, folder: Path, logged: bool) -> Action:
+    inputs = {f"in{index:03}": (name, "data") for index, name in enumerate(entry.get("inputs", ()))}
+    splits = {"source": Split(entry["source"])} if "source" in entry else {}
+    data = Data(NAME, Reader.NPZ, root=str(folder / "sources"), splits=splits) if logged or splits else None
+    options = {name: entry[name] for name in ("size", "sleep_ms", "comment") if name in entry}
+    return Action(
+        name=entry["name"],
+        step=replace(make, inputs=dict.fromkeys(inputs, Kind.DATA)),
+        options=Options(_text(entry), **options),
+        inputs=inputs,
+        model=Model(NAME),
+        data=data,
+        target=Target(NAME),
+    )
+
+
+def _text(entry: Spec) -> str:
+    return str(entry["text"] if "text" in entry else entry["name"])
+
+
+def expected(spec: Spec, folder: Path) -> dict[str, bytes]:
+    """Return the bytes that each action's output must have, given the source files as they are now."""
+    made: dict[str, bytes] = {}
+    for entry in spec["actions"]:
+        source = (folder / "sources" / entry["source"]).read_bytes() if "source" in entry else b""
+        inputs = [made[name] for name in entry.get("inputs", ())]
+        made[entry["name"]] = content(_text(entry), entry.get("size", 0), source, inputs)
+    return made
+
+
+def identities(spec: Spec, folder: Path) -> dict[str, str]:
+    """Return the word by which the log of executions calls each action's output."""
+    return {name: identity(made) for name, made in expected(spec, folder).items()}
+
+
+def delivered(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of each action's output in `out/`."""
+    return {path.parent.name: path.read_bytes() for path in (folder / "out").glob(f"*/{FILE}")}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One time that a worker ran an action; `ended` when its function came to its end."""
+
+    pid: int
+    identity: str
+    ended: bool
+
+
+def executions(folder: Path) -> list[Execution]:
+    """Return the executions in the order in which they began."""
+    log = folder / EXECUTIONS
+    found: list[Execution] = []
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        what, pid, word = line.split()
+        if what == "begin":
+            found.append(Execution(int(pid), word, ended=False))
+        else:
+            found[found.index(Execution(int(pid), word, ended=False))] = Execution(int(pid), word, ended=True)
+    return found
+
+
+def run(
+    spec: Spec,
+    folder: Path,
+    *,
+    jobs: int = 2,
+    logged: bool = True,
+    store: Path | None = None,
+    readers: Sequence[Callable[[Event], None]] = (),
+) -> dict[str, Outcome]:
+    """Build a spec in this process and deliver it to `out/`; return the outcome of each action by name.
+
+    Raises Interrupted after Ctrl-C or SIGTERM, StoreError where the store cannot be used.
+    """
+    actions = actions_of(spec, folder, logged=logged)
+    events = Events(*readers)
+    with _cache_folder(folder / "cache"), build.interruptible():
+        stats = StatCache()
+        try:
+            repairing: Any = build._repairing
+            return dict(
+                repairing(lambda: _run(actions, folder, store or folder / "store", jobs, stats, events), events)
+            )
+        finally:
+            stats.close()
+
+
+@contextmanager
+def _cache_folder(folder: Path) -> Iterator[None]:
+    """Keep what a builder remembers of this machine in a folder, for as long as it runs."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        os.environ.update({"XDG_CACHE_HOME": before} if before is not None else {})
+
+
+def _run(
+    actions: Sequence[Action], folder: Path, root: Path, jobs: int, stats: StatCache, events: Events
+) -> dict[str, Outcome]:
+    store = Store(root, stats, lambda text: events(Event("warning", message=text)))
+    planner = Planner(store, Facts(stats), folder)
+    nodes: dict[str, Node] = {}
+    for action in actions:
+        inputs = {port: nodes[source] for port, (source, _) in action.inputs.items()}
+        nodes[action.name] = Node(NAME, NAME, action, inputs)
+    with ExitStack() as stack:
+        engine = Engine(
+            store, planner, events, lambda: stack.enter_context(store.workshop()), jobs=jobs, offline=False
+        )  # fmt: skip
+        engine.run(list(nodes.values()))
+        outcomes = {name: _outcome(node) for name, node in nodes.items()}
+        _deliver(outcomes, folder / "out", store, stats, events)
+    notes = {
+        name: {"key": outcome.key, "parts": outcome.parts, "reason": outcome.not_kept}
+        for name, outcome in outcomes.items()
+        if outcome.record
+    }
+    planner.remember(NAME, notes)
+    return outcomes
+
+
+def _outcome(node: Node) -> Outcome:
+    assert node.outcome is not None
+    return node.outcome
+
+
+def _deliver(outcomes: dict[str, Outcome], out: Path, store: Store, stats: StatCache, events: Events) -> None:
+    """Leave in `out/` what has a result, each file checked, and nothing else."""
+    wanted = {name: outcome.record for name, outcome in outcomes.items() if outcome.record}
+    for folder in out.iterdir() if out.is_dir() else ():
+        if folder.name not in wanted:
+            shutil.rmtree(folder)
+    for name, record in wanted.items():
+        for entry in store.content.tree(record.outputs["data"]).files:
+            target = out / name / entry.path
+            if _digest(target, stats) != entry.sha256:
+                events(Event("note", message=f"{name} is delivered"))
+                store.content.take_file(entry, target)
+
+
+def _digest(path: Path, stats: StatCache) -> str | None:
+    try:
+        return stats.digest(path)
+    except OSError:
+        return None
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return the environment of a builder process that works in a folder."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def start(spec: Spec, folder: Path, *words: str, jobs: int = 2) -> subprocess.Popen[str]:
+    """Start a builder process of a spec, in a session of its own; what it prints is one JSON document a line."""
+    (folder / "sources").mkdir(parents=True, exist_ok=True)
+    file = folder / f"spec-{os.urandom(4).hex()}.json"
+    file.write_text(json.dumps(spec), encoding="utf-8")
+    return subprocess.Popen(
+        [sys.executable, __file__, str(file), str(folder), "--jobs", str(jobs), *words],
+        cwd=folder,
+        env=environment_of(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def survivors(folder: Path) -> list[int]:
+    """Return the processes that work in a folder or below, or have it in their command line."""
+    return [pid for pid in _pids() if pid != os.getpid() and _works_in(pid, folder.resolve())]
+
+
+def _pids() -> Iterator[int]:
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    place = Path(f"/proc/{pid}")
+    try:
+        named = f"{folder}/".encode() in place.joinpath("cmdline").read_bytes().replace(b"\0", b"/")
+        return named or place.joinpath("cwd").readlink().is_relative_to(folder)
+    except OSError:  # gone meanwhile, a zombie, or somebody else's
+        return False
+
+
+def main() -> int:
+    """Build what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(description="Build a synthetic plan.")
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--unlogged", action="store_true", help="leave no line in the log of executions")
+    parser.add_argument("--quiet", action="store_true", help="print errors and the last line only")
+    given = parser.parse_args()
+    folder = given.folder.resolve()
+    spec = json.loads(given.spec.read_text(encoding="utf-8"))
+    readers = [] if given.quiet else [lambda event: _say(event.document())]
+    begun = time.perf_counter()
+    try:
+        outcomes = run(spec, folder, jobs=given.jobs, logged=not given.unlogged, store=given.store, readers=readers)
+    except BuilderError as error:
+        _say({"kind": "error", "message": error.message, "hint": error.hint})
+        return error.exit_code
+    seconds = time.perf_counter() - begun
+    for name, outcome in () if given.quiet else outcomes.items():
+        _say({"kind": "outcome", "action": name, "status": outcome.status.word, "reason": outcome.reason})
+    counts = Counter(outcome.status.word for outcome in outcomes.values())
+    _say({"kind": "done", "seconds": seconds, **counts})
+    good = all(outcome.status in (Status.BUILT, Status.CACHED) for outcome in outcomes.values())
+    return ExitCode.OK if good else ExitCode.FAILED
+
+
+def _say(document: dict[str, Any]) -> None:
+    print(json.dumps(document), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
