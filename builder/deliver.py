@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +168,7 @@ def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node
     _text(folder / "build.log", _log(nodes))
     for node in nodes:
         if node.log:
-            _text(folder / "logs" / f"{node.action.name}.log", _printed(node.log))
+            _copy_log(node.log, folder / "logs" / f"{node.action.name}.log")
     return _pages(folder, content, content.manifest)
 
 
@@ -231,12 +233,11 @@ def _log(nodes: Sequence[Node]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _printed(log: Path) -> str:
-    """Return what an action printed; nothing where another build of the same action has moved it on."""
-    try:
-        return log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+def _copy_log(log: Path, target: Path) -> None:
+    """Deliver what an action printed; nothing where another build of the same action has moved it on."""
+    target.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(log, target)
 
 
 def _json(document: Mapping[str, Any]) -> str:

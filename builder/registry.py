@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +35,8 @@ def find_step(name: str) -> Step:
     if found is None:
         raise RecipeError(f"there is no step '{name}'", did_you_mean(name, step_names()))
     try:
-        module = importlib.import_module(found)
+        with _bytecode_unread() if not found.startswith("builder.") else contextlib.nullcontext():
+            module = importlib.import_module(found)
     except Exception as error:  # somebody else's package: anything can happen
         raise RecipeError(f"the step '{name}' cannot be imported from {found}: {error}", "mend or remove it") from error
     step = next((value for value in vars(module).values() if isinstance(value, Step) and value.name == name), None)
@@ -41,6 +45,17 @@ def find_step(name: str) -> Step:
             f"the module {found} holds no step '{name}'", "a step has the name of its file and entry point"
         )
     return step
+
+
+@contextlib.contextmanager
+def _bytecode_unread() -> Iterator[None]:
+    """Import from source: a bytecode file is taken for current where size and second agree, and its options are not."""
+    before = sys.pycache_prefix
+    sys.pycache_prefix = os.devnull
+    try:
+        yield
+    finally:
+        sys.pycache_prefix = before
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -21,9 +22,14 @@ from projects import Project, write_small
 
 from builder.__main__ import run
 from builder.outcomes import ExitCode
+from builder.store import gc
 from builder.store.locks import Lock
 from builder.store.roots import add_root
+from builder.store.statcache import StatCache
+from builder.store.store import Store
 
+ONE_STEP = ("recipe=small", "steps=[simplify]")
+KINDS = ("memory", "object", "delivered")
 DAY_S = 24 * 60 * 60
 
 
@@ -142,12 +148,16 @@ def test_sizes_are_those_of_the_files(built: Project, cache: Any) -> None:
     assert found["free_bytes"] > 0
 
 
-def test_a_store_that_is_not_there_holds_nothing_and_is_not_made(project: Project) -> None:
-    for words in (["cache"], ["cache", "gc", "max_size_gib=0"], ["cache", "verify"]):
-        done = project.run(*words)
-        assert done.returncode == 0, done.stderr
+def test_a_store_that_is_not_there_holds_nothing_and_is_not_made(
+    project: Project, cache: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size, cleaned, verified = cache(project), cache(project, "gc", "max_size_gib=0"), cache(project, "verify")
+    with inside(project):
+        run(["cache"])
 
-    assert project.run("cache").stdout == "there is no store in outputs/store yet: the first build makes it\n"
+    assert [size[0], cleaned[0], verified[0]] == [ExitCode.OK] * 3
+    assert size[1]["total_bytes"] == verified[1]["objects"]["count"] == 0
+    assert capsys.readouterr().out == "there is no store in outputs/store yet: the first build makes it\n"
     assert not project.store.exists()
 
 
@@ -185,40 +195,39 @@ def test_what_newest_builds_of_projects_that_share_a_store_need_stays_and_all_el
 ) -> None:
     other = write_small(make_project("other"))
     other.environment["BUILDER_STORE"] = str(built.store)
-    assert other.run("recipe=small", "steps.quantize.calibration.samples=8").returncode == 0
-    assert built.run("recipe=small", "steps.quantize.calibration.samples=4").returncode == 0
+    assert other.run(*ONE_STEP, "steps.simplify.checks=1").returncode == 0
+    assert built.run(*ONE_STEP, "steps.simplify.checks=2").returncode == 0
     before = len(results(built))
     code, done = cache(built, "gc", "max_size_gib=0")
 
     assert code == ExitCode.OK
-    assert before - len(results(built)) == done["removed"]["results"]["count"] == 2
-    assert done["newest"]["count"] == 6
+    assert before - len(results(built)) == done["removed"]["results"]["count"] == 3
+    assert done["newest"]["count"] == 3
     assert {root["folder"] for root in done["roots"]} == {str(latest(each).resolve()) for each in (built, other)}
-    assert "nothing to do" in other.run("recipe=small", "steps.quantize.calibration.samples=8").stdout
-    assert "nothing to do" in built.run("recipe=small", "steps.quantize.calibration.samples=4").stdout
+    assert "nothing to do" in other.run(*ONE_STEP, "steps.simplify.checks=1").stdout
+    assert "nothing to do" in built.run(*ONE_STEP, "steps.simplify.checks=2").stdout
 
 
 def test_the_newest_sweep_keeps_what_its_builds_need(built: Project, cache: Any) -> None:
     shutil.rmtree(built.folder / "outputs" / "small")
-    words = ("-m", "recipe=small", "steps=[simplify]", "steps.simplify.checks=1,2")
-    assert built.run(*words).returncode == 0
+    assert built.run("-m", *ONE_STEP, "steps.simplify.checks=1,2").returncode == 0
+    jobs = (built.folder / "outputs" / "sweeps").glob("*/*/manifest.json")
+    needed = {action["key"] for job in jobs for action in json.loads(job.read_text())["actions"]}
     cache(built, "gc", "max_size_gib=0")
-    again = built.run(*words)
 
-    assert len(results(built)) == 3
-    assert " built " not in again.stdout.replace("\nbuilt ", "\n")
+    assert {path.parent.name for path in results(built)} == needed
+    assert len(needed) == 3
 
 
 def test_by_age_what_was_not_used_for_long_goes_unless_a_newest_build_needs_it(built: Project, cache: Any) -> None:
-    old = [action["key"] for action in manifest(built)["actions"]]
-    assert built.run("recipe=small", "steps.quantize.calibration.samples=4").returncode == 0
-    new = [action["key"] for action in manifest(built)["actions"]]
-    use_long_ago(built, 10, old)
+    needed, old, new = (path.parent.name for path in results(built)[:3])
+    add_root(built.store, latest(built), [needed])
+    use_long_ago(built, 10, [needed, old])
     kept, removed = cache(built, "gc", "max_age_days=11"), cache(built, "gc", "max_age_days=9")
 
     assert kept[1]["removed"]["results"]["count"] == 0
-    assert removed[1]["removed"]["results"]["count"] == len({*old} - {*new}) == 2
-    assert {path.parent.name for path in results(built)} == {*new}
+    assert removed[1]["removed"]["results"]["count"] == 1
+    assert old not in {path.parent.name for path in results(built)} >= {needed, new}
 
 
 def test_by_size_the_least_recently_used_goes_first_and_no_more_than_must(built: Project, cache: Any) -> None:
@@ -328,7 +337,38 @@ def test_what_a_running_build_looked_up_and_made_stays_until_it_ends(built: Proj
     assert running.returncode == 0, err
     assert "warning" not in err
     assert " built     waiting" in out
-    assert "nothing to do" in built.run(*words).stdout
+
+
+@pytest.mark.invariant(4)
+def test_what_a_build_only_looks_up_stays_until_it_has_delivered_it(built: Project, cache: Any) -> None:
+    shutil.rmtree(built.folder / "outputs" / "small")
+    (built.store / "locks" / "builds").touch()
+    with inside(built), contextlib.closing(StatCache()) as stats, Store(built.store, stats, print).using():
+        meanwhile = cache(built, "gc", "max_size_gib=0")[1]
+    afterwards = cache(built, "gc", "max_size_gib=0")[1]
+
+    assert (meanwhile["running"]["count"], meanwhile["removed"]["results"]["count"]) == (4, 0)
+    assert (afterwards["running"]["count"], afterwards["removed"]["results"]["count"]) == (0, 4)
+
+
+@pytest.mark.invariant(4)
+def test_a_result_that_a_build_looks_up_while_it_is_about_to_go_stays(built: Project, cache: Any) -> None:
+    shutil.rmtree(built.folder / "outputs" / "small")
+    wanted = results(built)[0].parent
+    use_long_ago(built, 10, [path.parent.name for path in results(built)])
+    choose = gc._choose
+
+    def looked_up_in_between(*marked: Any) -> Any:
+        choice = choose(*marked)
+        os.utime(wanted)
+        return choice
+
+    with patch.object(gc, "_choose", looked_up_in_between):
+        done = cache(built, "gc", "max_size_gib=0")[1]
+
+    assert [path.parent for path in results(built)] == [wanted]
+    assert (done["running"]["count"], done["removed"]["results"]["count"]) == (1, 3)
+    assert committed(built.store)
 
 
 # The verification
@@ -372,13 +412,6 @@ def test_a_damaged_object_is_taken_back_from_what_was_delivered(built: Project, 
     assert cache(built, "verify")[1]["findings"] == []
 
 
-def test_after_a_repair_nothing_has_to_run(built: Project, cache: Any) -> None:
-    damage("flip", built)
-    cache(built, "verify")
-
-    assert "nothing to do" in built.run("recipe=small").stdout
-
-
 @pytest.mark.invariant(1)
 def test_what_cannot_be_had_back_is_named_with_the_command_that_makes_it_again(
     built: Project, finished: Project, cache: Any
@@ -392,6 +425,7 @@ def test_what_cannot_be_had_back_is_named_with_the_command_that_makes_it_again(
     assert code == ExitCode.FAILED
     assert {finding["kind"] for finding in remaining} == {"result", "delivered"}
     assert any("quantize of small" in finding["problem"] for finding in remaining)
+    assert not any(Path(finding["path"]).exists() for finding in remaining if finding["kind"] == "result")
     assert all(finding["next"] == "python -m builder recipe=small" for finding in remaining)
     assert [path.name.split("-")[0] for path in (built.store / "bad").iterdir() if ".json" not in path.name] == [
         in_store.name
@@ -469,18 +503,21 @@ def believe(project: Project, path: Path, digest: str) -> None:
 def test_rot_that_leaves_even_ctime_alone_is_found_in_store_and_outputs(
     built: Project, finished: Project, cache: Any
 ) -> None:
-    in_store, delivered = model_of(built, "quantize")
+    in_store, delivered = model_of(built, "quantize")[0], model_of(built, "simplify")[1].resolve()
     source = built.folder / "models" / "small.onnx"
-    for path, digest in ((in_store, in_store.name), (delivered.resolve(), in_store.name)):
+    for path in (in_store, delivered):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rewrite(path, flipped(path.read_bytes()))
         believe(built, path, digest)
     believe(built, source, "ab" * 32)
     code, found = cache(built, "verify")
-    forgotten = [each["path"] for each in found["findings"] if each["repair"] == "forgotten"]
+    repaired = {kind: {each["path"] for each in found["findings"] if each["kind"] == kind} for kind in KINDS}
 
-    assert code == ExitCode.FAILED  # both copies of one model are gone
-    assert {*forgotten} == {str(in_store), str(delivered.resolve()), str(source)}
-    assert_right(built, finished)
+    assert code == ExitCode.OK
+    assert repaired["memory"] == {str(in_store), str(delivered), str(source)}
+    assert (repaired["object"], repaired["delivered"]) == ({str(in_store)}, {str(delivered)})
+    assert "nothing to do" in built.run("recipe=small").stdout
+    assert deliverables(built) == deliverables(finished)
 
 
 def test_a_damaged_database_is_found_and_made_anew(built: Project, finished: Project, cache: Any) -> None:
@@ -541,7 +578,7 @@ def test_a_store_that_can_only_be_read_is_measured_and_judged_but_not_touched(bu
 
     assert size[0] == ExitCode.OK
     assert verified[0] == ExitCode.FAILED
-    assert verified[1]["look"]
+    assert verified[1]["read_only"]
     assert [each["repair"] for each in verified[1]["findings"]] == ["", ""]
     assert {path: path.stat().st_mtime_ns for path in built.store.rglob("*")} == before
 
@@ -602,7 +639,7 @@ def spoil(path: Path, other: Path, fault: str, where: int) -> None:
 def test_builds_and_cleanings_at_the_same_time_do_not_disturb_each_other(
     finished: Project, tmp_path: Path, make_project: Callable[[str], Project]
 ) -> None:
-    """Each builder repairs itself if an object vanishes; that it never has to is what is shown here."""
+    """A builder repairs itself if an object vanishes, with a warning; that it never has to is what is shown here."""
     store = tmp_path / "store"
     builders = []
     for name in ("one", "two"):
@@ -611,22 +648,26 @@ def test_builds_and_cleanings_at_the_same_time_do_not_disturb_each_other(
         builders.append(project)
     cleaner = Project(tmp_path / "cleaner")
     cleaner.environment["BUILDER_STORE"] = str(store)
-    cleanings = 0
-    for round_ in range(6):
-        samples = (4, 8) if round_ % 2 else (8, 4)
+    cleanings = removed = 0
+    for round_ in range(8):
+        shutil.rmtree(store / "roots", ignore_errors=True)
+        for path in (*(store / "ac").glob("*/*"), *(store / "cas").glob("*/*")):
+            os.utime(path, (0, 0))
         running = [
-            project.start("recipe=small", f"steps.quantize.calibration.samples={count}", "jobs=2")
-            for project, count in zip(builders, samples, strict=True)
+            project.start("recipe=small", f"steps.quantize.calibration.samples={4 * (1 + (round_ + index) % 2)}")
+            for index, project in enumerate(builders)
         ]
         while any(process.poll() is None for process in running):
-            done = cleaner.run("cache", "gc", "max_size_gib=0")
-            assert done.returncode == 0, done.stderr
-            assert done.stderr == ""
+            done = cleaner.run("cache", "gc", "max_size_gib=0", "output=json")
+            assert (done.returncode, done.stderr) == (0, "")
+            removed += json.loads(done.stdout)["removed"]["results"]["count"]
             cleanings += 1
         for process in running:
-            out, err = process.communicate()
+            _, err = process.communicate()
             assert process.returncode == 0, err
             assert "warning" not in err, err
-    assert cleanings >= 6
+    assert cleanings >= 8
+    assert removed > 0
     assert wrong_objects(store) == []
+    assert committed(store)
     assert cleaner.run("cache", "verify").returncode == 0

@@ -16,7 +16,7 @@ PACKAGE = Path(builder.__file__).parent
 LAYERS = [
     ["outcomes"],
     ["errors"],
-    ["specs", "digest", "typed", "trouble"],
+    ["specs", "digest", "typed", "trouble", "modules"],
     ["step"],
     ["runtimes", "store"],
     ["data", "onnxtools", "measure"],

@@ -120,7 +120,7 @@ def _verdict(found: Verified) -> str:
     if not found.findings:
         return f"{paint('intact', 'green', sys.stdout)}  {shown(found.store)}"
     counts = f"{len(found.findings) - len(found.remaining)} repaired, {len(found.remaining)} remaining"
-    if found.look:
+    if found.read_only:
         counts += "; this store can only be read here, so nothing was repaired"
     word, style = ("damaged", "red") if found.remaining else ("repaired", "green")
     return f"{paint(word, style, sys.stdout)}  {shown(found.store)}: {counts}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ class Verified:
     """What was read, what was wrong, and what is left over."""
 
     store: Path
-    look: bool  # the store can only be read, so nothing was repaired
+    read_only: bool  # the store cannot be written, so nothing was repaired
     findings: Sequence[Finding] = ()
     objects: Amount = field(default_factory=Amount)
     results: int = 0
@@ -45,7 +46,7 @@ class Verified:
 def verify(folder: Path) -> Verified:
     """Verify a store, the newest builds made with it, and what this machine remembers of both. Raises StoreError."""
     if not folder.is_dir():
-        return Verified(folder, look=False)
+        return Verified(folder, read_only=False)
     look = not os.access(folder, os.W_OK)
     findings = _mended_memory()
     sizes = [status.st_size for status in objects(folder).values()]
@@ -59,9 +60,8 @@ def verify(folder: Path) -> Verified:
         builds, wrong = find_newest(newest)
         copied = copies(builds, reader)
         remembered, forgotten = _memory(stats, reader, folder, newest)
-        mender = Mender(
-            store, stats, reader, found, copied, lambda: stack.enter_context(store.workshop()), look=look
-        )  # fmt: skip
+        workshop = functools.cache(lambda: stack.enter_context(store.workshop()))
+        mender = Mender(store, reader, found, copied, workshop, look=look)
         findings += [*forgotten, *mender.mend(lambda key: _named(key, builds)), *wrong]
         delivered = Delivered(store, stats, reader, mender, look=look)
         findings += [finding for build in builds for finding in delivered.check(build)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from builder.store.store import Store
 
 __all__ = ["Node", "Outcome"]
 
-_LOG_CHARACTERS = 20_000  # of a failed action's output, for build.log
+_LOG_BYTES = 20_000  # of a failed action's output, for build.log
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ class Node:
         """Return the end of what the action printed so far."""
         if self.folder is None:
             return ""
-        with contextlib.suppress(OSError):
-            return (self.folder / "log").read_text(encoding="utf-8", errors="replace")[-_LOG_CHARACTERS:]
+        with contextlib.suppress(OSError), (self.folder / "log").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_BYTES))
+            return log.read(_LOG_BYTES).decode(errors="replace")
         return ""
 
     def keep_log(self, store: Store) -> Path | None:

@@ -27,7 +27,7 @@ class Worker:
             incoming, self._requests = _pipe(opened)
             self._answers, outgoing = _pipe(opened)
             watched, self._lifeline = _pipe(opened)
-            self._buffer = b""
+            self._buffer = bytearray()
             self._process = subprocess.Popen(
                 [sys.executable, "-u", "-s", "-P", worker.__file__, json.dumps(sys.path)]
                 + [str(descriptor) for descriptor in (incoming, outgoing, watched)],
@@ -59,7 +59,10 @@ class Worker:
         chunk = os.read(self._answers, 1 << 16)
         if not chunk:
             return None
-        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        self._buffer += chunk
+        if b"\n" not in chunk:
+            return []
+        *lines, self._buffer = self._buffer.split(b"\n")
         try:
             answers = [json.loads(line) for line in lines]
         except ValueError:

@@ -50,6 +50,7 @@ def supervised(lifeline: int, private: tuple[int, ...]) -> Strangers:
     _descend(workers_own, [lifeline, ours])
     os.close(lifeline)
     ours.close()
+    os.setsid()  # what an action sends to its process group does not reach its supervisors
     return Strangers(theirs)
 
 

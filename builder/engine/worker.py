@@ -75,8 +75,9 @@ def _serve(request: dict[str, Any], strangers: Strangers, imports: Imports) -> N
 
 @contextmanager
 def _undone() -> Iterator[None]:
-    """Undo what an action may leave behind for the next one: working directory, search path and environment."""
-    place, path, environment = Path.cwd(), [*sys.path], {**os.environ}
+    """Undo what an action may leave behind for the next one: working directory, search path, environment, umask."""
+    place, path, environment, umask = Path.cwd(), [*sys.path], {**os.environ}, os.umask(0o022)
+    os.umask(umask)
     try:
         yield
     finally:
@@ -84,6 +85,7 @@ def _undone() -> Iterator[None]:
         sys.path[:] = path
         os.environ.clear()
         os.environ.update(environment)
+        os.umask(umask)
 
 
 def _run(request: dict[str, Any], imports: Imports) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def _describe(error: BaseException) -> dict[str, str]:
 
 
 def _answer(document: dict[str, Any]) -> None:
-    data = (json.dumps(document) + "\n").encode()
+    data = (json.dumps(document, ensure_ascii=False) + "\n").encode(errors="replace")  # names may be no Unicode
     while data:
         data = data[os.write(int(sys.argv[3]), data) :]
 

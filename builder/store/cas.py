@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from builder.digest import canonical, copy_hashed, digest_bytes
 from builder.errors import StepError, StoreError
@@ -80,17 +80,11 @@ class Content:
         return Entry(source.name, digest, size)
 
     def add_tree(self, folder: Path, private: Path) -> Tree:
-        """Copy a folder in and return it by content. Raises StepError for links and special files, StoreError."""
+        """Copy a folder in and return it by content. Raises StepError for what cannot be kept so, StoreError."""
         entries: list[Entry] = []
-        for file in sorted(folder.rglob("*")):
-            relative = file.relative_to(folder).as_posix()
-            if file.is_symlink() or not (file.is_file() or file.is_dir()):
-                raise StepError(
-                    f"the output '{relative}' is neither a file nor a folder", "steps write plain files only"
-                )
-            if file.is_file():
-                added = self.add_file(file, private)
-                entries.append(Entry(relative, added.sha256, added.bytes))
+        for relative in sorted(_plain_files(folder)):
+            added = self.add_file(folder / relative, private)
+            entries.append(Entry(relative, added.sha256, added.bytes))
         return Tree(self._add_bytes(tree_listing(entries), private), tuple(sorted(entries)))
 
     def _add_bytes(self, content: bytes, private: Path) -> str:
@@ -197,6 +191,25 @@ class Content:
     def _damaged(self, digest: str) -> Damaged:
         self._set_aside(self.path(digest), "its bytes are not what its name says")
         return Damaged(digest, "damaged")
+
+
+def _plain_files(folder: Path) -> Iterator[str]:
+    """Yield the paths of the files below a folder. Raises StepError for links, special files and what is unreadable."""
+
+    def unreadable(error: OSError) -> NoReturn:  # Path.rglob would leave it out
+        raise StepError(f"the output {error.filename} cannot be read: {error.strerror}") from error
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            relative = path.relative_to(folder).as_posix()
+            if relative.encode(errors="replace").decode() != relative:
+                raise StepError(f"the name of the output {relative!a} is not UTF-8", "write names in UTF-8")
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise StepError(
+                    f"the output '{relative}' is neither a file nor a folder", "steps write plain files only"
+                )
+            if path.is_file():
+                yield relative
 
 
 def tree_listing(entries: Iterable[Entry]) -> bytes:

@@ -6,28 +6,21 @@ Builds may run meanwhile: what one of them has looked up, made or may be about t
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from builder.errors import StoreError
 from builder.store.cas import Damaged
-from builder.store.folders import make_folder
-from builder.store.roots import Root, roots
+from builder.store.roots import Root
 from builder.store.statcache import StatCache
 from builder.store.store import Store
-from builder.store.usage import DIGEST, Amount, amount, objects, reached, walk, workshops
+from builder.store.sweep import KINDS, REPAIR, Sweep
+from builder.store.usage import DIGEST, Amount, amount, objects, reached, workshops
 
 __all__ = ["Cleaned", "Limits", "clean"]
 
-_KINDS = ("results", "objects", "logs", "locks", "set_aside", "unfinished", "roots")
-_REPAIR = "repair it first: python -m builder cache verify"
-_GRACE_S = 60  # a file younger than this may be in the making
 _MARGIN_S = 60 * 60  # what was used so long before the oldest running build began may be in use
 
 
@@ -54,7 +47,7 @@ class Cleaned:
     @classmethod
     def nothing(cls) -> Cleaned:
         """Return what is said of a store that is not there."""
-        return cls({kind: Amount() for kind in _KINDS}, Amount(), Amount(), Amount(), 0, (), ())
+        return cls({kind: Amount() for kind in KINDS}, Amount(), Amount(), Amount(), 0, (), ())
 
 
 @dataclass(frozen=True)
@@ -86,16 +79,12 @@ def clean(store: Store, stats: StatCache, limits: Limits, *, dry_run: bool = Fal
     Raises StoreError where the store cannot be written, or damage hides what the newest builds need.
     """
     with store.cleaning() as alone:
-        began = [workshop.began for workshop in workshops(store.root) if workshop.alive]
-        since = None if alone and not began else min([*began, time.time()]) - _MARGIN_S
-        sweep = _Sweep(store, since, dry_run)
+        since = None if alone else _since(store)
+        sweep = Sweep(store, since, dry_run)
         living = sweep.roots()
         sizes = {digest: status.st_size for digest, status in objects(store.root).items()}
         choice = _choose(store, limits, {key for root in living for key in root.keys}, since, sizes)
-        for result in list(choice.going):
-            if not sweep.result(result):
-                choice.going.remove(result)
-                choice.running.append(result)
+        choice.running += [result for result in choice.going if not sweep.result(result.key, result.used)]
         sweep.objects({digest for result in choice.kept for digest in result.needs})
         sweep.rest({result.key for result in choice.kept})
     if not dry_run:
@@ -109,6 +98,12 @@ def clean(store: Store, stats: StatCache, limits: Limits, *, dry_run: bool = Fal
         roots=living,
         refused=sweep.refused,
     )
+
+
+def _since(store: Store) -> float:
+    """Return the time from which on whatever was used or made stays, since a build at work may want it."""
+    began = [workshop.began for workshop in workshops(store.root) if workshop.alive]
+    return min([*began, time.time()]) - _MARGIN_S
 
 
 def _choose(
@@ -128,13 +123,13 @@ def _choose(
     oldest = time.time() - limits.max_age_s if limits.max_age_s is not None else 0.0
     users = Counter(digest for result in choice.kept for digest in result.needs)
     total = _together(choice.kept, sizes).bytes
-    for result in sorted(choice.others, key=lambda result: result.used):
-        if result.used >= oldest and (limits.max_bytes is None or total <= limits.max_bytes):
-            break
-        choice.others.remove(result)
+    others = deque(sorted(choice.others, key=lambda result: result.used))
+    while others and (others[0].used < oldest or (limits.max_bytes is not None and total > limits.max_bytes)):
+        result = others.popleft()
         choice.going.append(result)
         users.subtract(result.needs)
         total -= result.bytes + sum(sizes.get(digest, 0) for digest in result.needs if not users[digest])
+    choice.others = [*others]
     return choice
 
 
@@ -148,7 +143,7 @@ def _results(store: Store, needed: Collection[str]) -> Iterator[_Result]:
                 needs |= reached(store.content, record)
             except Damaged as damage:
                 if key in needed:  # repair may need what would go
-                    raise StoreError(f"{damage}, and a newest build needs it", _REPAIR) from damage
+                    raise StoreError(f"{damage}, and a newest build needs it", REPAIR) from damage
         own = amount(folder).bytes + (log.stat().st_size if log.is_file() else 0)
         yield _Result(key, folder.lstat().st_mtime, own, bool(records), frozenset(needs))
 
@@ -158,98 +153,3 @@ def _together(results: Collection[_Result], sizes: dict[str, int]) -> Amount:
     needs = {digest for result in results for digest in result.needs}
     own = sum(result.bytes for result in results)
     return Amount(len(results), own + sum(sizes.get(digest, 0) for digest in needs))
-
-
-class _Sweep:
-    """Removes, and keeps account of it; a dry run only keeps account."""
-
-    def __init__(self, store: Store, since: float | None, dry_run: bool) -> None:
-        self._store = store
-        self._since = since
-        self._dry_run = dry_run
-        self._bad = store.root / "bad"
-        self.removed = {kind: Amount() for kind in _KINDS}
-        self.refused: list[str] = []
-
-    def roots(self) -> list[Root]:
-        """Return the roots whose builds are there; the others go. Raises StoreError for a damaged one."""
-        living = []
-        for path, root in roots(self._store.root):
-            if root is None:
-                raise StoreError(f"{path} is damaged, so it is not known what its build needs", _REPAIR)
-            if root.gone():
-                self._remove("roots", path)
-            else:
-                living.append(root)
-        return living
-
-    def result(self, result: _Result) -> bool:
-        """Remove a result, unless a build has looked it up since it was marked."""
-        folder = self._store.actions.folder(result.key)
-        if self._dry_run:
-            self.removed["results"].add(amount(folder).bytes)
-            return True
-        aside = self._bad / f"{result.key}-{secrets.token_hex(3)}"
-        try:
-            make_folder(self._bad, self._store.root)
-            folder.rename(aside)  # from here on no look-up finds it, so its time is final
-            if aside.stat().st_mtime > result.used:
-                aside.rename(folder)
-                return False
-        except OSError as error:
-            self.refused.append(f"{folder}: {error.strerror}")
-            return False
-        self._remove("results", aside)
-        return True
-
-    def objects(self, needed: Collection[str]) -> None:
-        for digest, status in objects(self._store.root).items():
-            if digest not in needed and not self._is_young(status.st_mtime):
-                self._remove("objects", self._store.content.path(digest))
-
-    def rest(self, kept: Collection[str]) -> None:
-        """Remove logs and locks of results that are gone, what was set aside, and what dead builds left."""
-        root = self._store.root
-        for entry in walk(root / "logs"):
-            path = Path(entry.path)
-            if path.stem not in kept and not self._is_young(path.lstat().st_mtime):
-                self._remove("logs", path)
-        for entry in walk(root / "locks"):
-            if DIGEST.fullmatch(entry.name) and entry.name not in kept:
-                self._unlock(entry.name)
-        for path in self._bad.iterdir() if self._bad.is_dir() else ():
-            self._remove("set_aside", path)
-        for path in (*_old_parts(root / "roots"), *(each.path for each in workshops(root) if not each.alive)):
-            self._remove("unfinished", path)
-
-    def _unlock(self, key: str) -> None:
-        """Remove the lock of a key that nobody holds. While we hold it, it is nobody else's."""
-        lock, path = self._store.lock(key), self._store.root / "locks" / key[:2] / key
-        with contextlib.suppress(OSError):
-            if lock.acquire():
-                self._remove("locks", path)
-                lock.release()
-
-    def _remove(self, kind: str, path: Path) -> None:
-        is_folder = path.is_dir() and not path.is_symlink()
-        try:
-            size = amount(path).bytes if is_folder else path.lstat().st_size
-            if not self._dry_run:
-                shutil.rmtree(path) if is_folder else path.unlink()
-        except FileNotFoundError:  # somebody else removed it
-            return
-        except OSError as error:
-            self.refused.append(f"{path}: {error.strerror}")
-            return
-        self.removed[kind].add(size)
-
-    def _is_young(self, changed: float) -> bool:
-        return self._since is not None and changed >= self._since
-
-
-def _old_parts(folder: Path) -> Iterator[Path]:
-    """Yield files that somebody began to write and never finished."""
-    for path in folder.glob("*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.lstat().st_mtime < time.time() - _GRACE_S:
-                yield path

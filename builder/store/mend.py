@@ -11,7 +11,6 @@ from builder.errors import StoreError
 from builder.store.actions import Record, read_record
 from builder.store.audit import Fault, Reader, Survey
 from builder.store.cas import Damaged, Tree
-from builder.store.statcache import StatCache
 from builder.store.store import Store
 
 __all__ = ["Copy", "Finding", "Mender"]
@@ -48,7 +47,6 @@ class Mender:
     def __init__(
         self,
         store: Store,
-        stats: StatCache,
         reader: Reader,
         found: Survey,
         copies: Mapping[str, Copy],
@@ -57,7 +55,6 @@ class Mender:
         look: bool,
     ) -> None:
         self._store = store
-        self._stats = stats
         self._reader = reader
         self._found = found
         self._copies = copies
@@ -99,10 +96,8 @@ class Mender:
             return None
 
     def _put_away(self, fault: Fault) -> bool:
-        if fault.kind == "object":
-            self._stats.forget(fault.path)
-            if self._reader.again(fault.path) == fault.path.name:  # a build made it anew
-                return True
+        if fault.kind == "object" and self._reader.again(fault.path) == fault.path.name:  # a build made it anew
+            return True
         self._store.set_aside(fault.path, fault.why)
         return not os.path.lexists(fault.path)
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from builder.build import interruptible
-from builder.build import build
+from builder.build import build, interruptible
 from builder.engine.events import Event, Events
 from builder.errors import UsageError
 from builder.outcomes import Status
