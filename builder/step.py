@@ -96,7 +96,7 @@ class Step:
     rank: int  # where it stands in a chain; a step takes the model of the nearest lower rank
     inputs: Mapping[str, Kind]
     outputs: Mapping[str, Kind]
-    reproducible: Reproducible = Reproducible.BITWISE
+    reproducible: Reproducible | Callable[[Any], Reproducible] = Reproducible.BITWISE  # or what its options make it
     packages: tuple[str, ...] = ()  # distributions whose versions (and their requirements') are in the key
     model_facts: tuple[str, ...] = ()  # fields of Model that it reads; the others keep their defaults
     target_facts: tuple[str, ...] = ()  # fields of Target that it reads

@@ -44,7 +44,7 @@ class Outcome:
     def of_hit(cls, decision: Decision) -> Outcome:
         """Return the outcome of an action whose result was there already."""
         assert decision.record is not None
-        measured = decision.action.step.reproducible is Reproducible.MEASURED
+        measured = decision.action.reproducible is Reproducible.MEASURED
         reason = f"measured {decision.record.created}" if measured else decision.deferred
         return cls(decision.status, reason, decision.key, decision.parts, decision.record)
 

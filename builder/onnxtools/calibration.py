@@ -127,6 +127,8 @@ def least_divergence(magnitudes: NDArray[np.int64], stride: int = 8) -> int:
 def _divergence(reference: NDArray[np.float64], clipped: NDArray[np.float64]) -> float:
     import numpy as np
 
+    from builder.onnxtools.exact import log, total  # so that every processor makes the same cut
+
     level = np.arange(len(clipped)) * LEVELS // len(clipped)
     present = clipped > 0
     share = np.bincount(level, clipped, LEVELS) / np.maximum(np.bincount(level, present, LEVELS), 1)
@@ -137,7 +139,7 @@ def _divergence(reference: NDArray[np.float64], clipped: NDArray[np.float64]) ->
     seen = p > 0
     if (q[seen] == 0).any():
         q = np.maximum(q, 1e-12)
-    return float(np.sum(p[seen] * np.log(p[seen] / q[seen])))
+    return float(total(p[seen] * log(p[seen] / q[seen]), (0,))[0])
 
 
 def observe(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from builder.errors import RecipeError, did_you_mean
+from builder.outcomes import Reproducible
 from builder.recipe.schema import Recipe, Use
 from builder.registry import find_step
 from builder.sources.step import data_source, model_source
@@ -33,6 +34,12 @@ class Action:
     data: Data | None
     target: Target
     on_host: bool = False  # measured here although the recipe's target is another machine
+
+    @property
+    def reproducible(self) -> Reproducible:
+        """Return how far the bytes can be had again, with these options."""
+        stated = self.step.reproducible
+        return stated if isinstance(stated, Reproducible) else stated(self.options)
 
 
 def graph(recipe: Recipe) -> list[Action]:

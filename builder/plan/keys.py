@@ -6,6 +6,8 @@ environment, host name, gates, names of actions.
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -119,13 +121,22 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
         parts["target"] = {name: to_plain(getattr(action.target, name)) for name in step.target_facts}
     if action.data is not None and not step.brings:
         parts["data"] = facts.samples(action.data, fetched="data" in inputs)
-    if step.reproducible is Reproducible.PER_CPU:
+    if action.reproducible is Reproducible.PER_CPU:
         parts["instruction_set"] = instruction_set()
+        parts["libc"] = _c_library()  # numpy and ONNX Runtime call its exp, log and pow
     if step.need is Need.HOST:
         parts["host"] = fingerprint()
     if step.need is Need.TARGET:
         parts["device"] = facts.device(action)[0]
     return parts
+
+
+def _c_library() -> str:
+    """Return the C library and its version, such as `glibc 2.36`."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except ValueError:  # another one
+        return " ".join(platform.libc_ver())
 
 
 def model_facts(action: Action) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str
     """Return what differs between the parts of two keys; `sources` names the action behind each input port."""
     reasons: list[Why] = []
     for part, reason in _PARTS:
-        if part in ("toolchain", "implementation") and (part in old) != (part in new):
-            continue  # what is fetched by its digest has none
+        if part in _SOMETIMES and (part in old) != (part in new):
+            continue  # what is fetched by its digest has none, and what is exact is the same on every processor
         for path, before, after in _differences(old.get(part), new.get(part), ""):
             why = Why(reason, _detail(reason, path, before, after, sources))
             if why not in reasons:
@@ -70,6 +70,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str
     return reasons
 
 
+_SOMETIMES = ("toolchain", "implementation", "instruction_set", "libc")
 _PARTS = (
     ("options", Reason.OPTION),
     ("inputs", Reason.INPUT),
@@ -80,6 +81,7 @@ _PARTS = (
     ("model", Reason.MODEL_FACT),
     ("target", Reason.TARGET_FACT),
     ("instruction_set", Reason.HOST),
+    ("libc", Reason.TOOL),
     ("host", Reason.HOST),
     ("device", Reason.DEVICE),
 )

@@ -107,10 +107,10 @@ def _action(node: Node, delivered: Delivered) -> dict[str, Any]:
             for (name, port), (path, tree) in delivered.items()
             if name == node.action.name
         },
-        "reproducible": step.reproducible.value,
+        "reproducible": node.action.reproducible.value,
         "toolchain": dict(outcome.parts.get("toolchain", {})),
         "seconds": record.seconds if record else None,
-        "measured": record.created if record and step.reproducible.value == "measured" else None,
+        "measured": record.created if record and node.action.reproducible.value == "measured" else None,
         "facts": dict(record.facts) if record else {},
         "error": outcome.error.message if outcome.error else None,
         "hint": outcome.error.hint if outcome.error else None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from builder.onnxtools.calibration import Observer
 
-__all__ = ["Calibration", "Exclude", "Mode", "Options", "Style", "quantize"]
+__all__ = ["Calibration", "Exclude", "Kernels", "Mode", "Options", "Style", "quantize"]
 
 CALIBRATION = "calibration"  # the split; `evaluate` refuses it, so that no model is judged on what it was fitted to
 QDQ_OPSET = 13  # QuantizeLinear-13 brought the axis
@@ -31,6 +31,13 @@ class Mode(Enum):
 
     STATIC = "static"  # beforehand, from calibration samples
     DYNAMIC = "dynamic"  # at each run
+
+
+class Kernels(Enum):
+    """What computes the activations of the calibration samples."""
+
+    ONNXRUNTIME = "onnxruntime"  # any model; the last bits are those of this processor's instruction set
+    EXACT = "exact"  # equal bytes on every processor, several times slower; the usual operators of vision and text
 
 
 class Style(Enum):
@@ -47,6 +54,7 @@ class Calibration:
     method: Method = Method.MINMAX
     samples: int = 128
     percentile: float = 99.99  # of the values, kept by method percentile
+    kernels: Kernels = Kernels.ONNXRUNTIME
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -80,6 +88,12 @@ class Options:
             raise ValueError("reduce_range is for style onnxruntime: TensorRT's int8 uses all 8 bits")
 
 
+def _reproducible(options: Options) -> Reproducible:
+    """Weights take single operations, which IEEE 754 defines; activations take sums, whose order kernels choose."""
+    exact = options.mode is Mode.DYNAMIC or options.calibration.kernels is Kernels.EXACT
+    return Reproducible.BITWISE if exact else Reproducible.PER_CPU
+
+
 def _splits(options: Options) -> tuple[str, ...]:
     return (CALIBRATION,) if options.mode is Mode.STATIC else ()
 
@@ -89,7 +103,7 @@ def _splits(options: Options) -> tuple[str, ...]:
     rank=50,
     inputs={"model": Kind.ONNX},
     outputs={"model": Kind.ONNX},
-    reproducible=Reproducible.PER_CPU,
+    reproducible=_reproducible,
     packages=("onnx", "onnxruntime", "numpy", "pillow"),
     model_facts=("constants", "state", "shapes"),
     splits=_splits,
@@ -209,6 +223,7 @@ def _observed(
     from builder.data.dataset import samples
     from builder.data.feeder import Feeder
     from builder.onnxtools.calibration import observe
+    from builder.onnxtools.exact_session import ExactSession
     from builder.onnxtools.files import save
     from builder.runtimes.onnxruntime import Session
 
@@ -224,9 +239,11 @@ def _observed(
     watched.graph.output.extend(inner)
     save(watched, scratch)
     asked = calibration.samples
-    feeder = Feeder(Session(job.inputs["model"] / "model.onnx"), job.model, job.data, batch=1)
-    feds = feeder.run(islice(samples(job.data, CALIBRATION), asked), outputs=bool(job.model.state))
-    watching = Session(scratch / "model.onnx", optimize=False)
+    source, watched_file = job.inputs["model"] / "model.onnx", scratch / "model.onnx"
+    exact, stateful = calibration.kernels is Kernels.EXACT, bool(job.model.state)
+    feeder = Feeder(ExactSession(source) if exact and stateful else Session(source), job.model, job.data, batch=1)
+    feds = feeder.run(islice(samples(job.data, CALIBRATION), asked), outputs=stateful)
+    watching = ExactSession(watched_file) if exact else Session(watched_file, optimize=False)
     observers, count = observe(watching, feds, tensors, lambda done: job.progress(done, asked, "calibrating"))
     if count < asked:
         raise DataError(

@@ -88,11 +88,11 @@ def judge_alone(first: Node, store: Store) -> Judged | None:
         return _judged(first, Verified.FAILED, f"has no result to compare: {outcome.reason}")
     if outcome.record is None:
         return _judged(first, Verified.NOT_JUDGED, outcome.reason)
-    if action.step.reproducible is Reproducible.MEASURED:
+    if action.reproducible is Reproducible.MEASURED:
         return _judged(first, Verified.NOT_JUDGED, "a measurement is never had twice")
     if not outcome.record.outputs:
         return _judged(first, Verified.NOT_JUDGED, f"it wrote nothing here: {outcome.reason}")
-    if action.step.reproducible is Reproducible.REPLAYABLE and not outcome.record.deferred:
+    if action.reproducible is Reproducible.REPLAYABLE and not outcome.record.deferred:
         return _judged(
             first, Verified.NOT_JUDGED, "TensorRT does not promise an engine's bytes; layers are not compared"
         )
@@ -137,7 +137,7 @@ def _judged(
 ) -> Judged:
     step = node.action.step
     key = _outcome(node).key
-    return Judged(node.action.name, step.name, step.reproducible, key, verdict, reason, seconds, differences)
+    return Judged(node.action.name, step.name, node.action.reproducible, key, verdict, reason, seconds, differences)
 
 
 def _declared(node: Node, record: Record, store: Store) -> Judged:
