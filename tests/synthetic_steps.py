@@ -22,7 +22,7 @@ __all__ = ["EXECUTIONS", "FAULTS", "FILE", "Options", "content", "identity", "ma
 
 FILE = "content"  # the one file of an output
 EXECUTIONS = "executions.log"
-FAULTS = ("fail", "crash", "child", "writer")
+FAULTS = ("fail", "crash", "child", "writer", "hang")
 
 
 @dataclass
@@ -74,7 +74,7 @@ def _log(folder: Path | None, what: str, made: bytes) -> None:
 
 
 def _act_out(folder: Path | None, text: str, output: Path) -> None:
-    """Do what a file `faults/TEXT.WORD` says: fail, crash, or leave a process in a session of its own."""
+    """Do what a file `faults/TEXT.WORD` says: fail, crash, hang, or leave a process in a session of its own."""
     words = [word for word in FAULTS if folder and (folder / "faults" / f"{text}.{word}").exists()]
     if "child" in words:
         subprocess.Popen(["sleep", "600"], start_new_session=True)  # never waited for
@@ -82,6 +82,8 @@ def _act_out(folder: Path | None, text: str, output: Path) -> None:
         waiting = f"while kill -0 {os.getpid()}; do echo > late; sleep 0.02; done"
         writing = f"while mkdir -p {output}/data; do echo late >> {output}/data/{FILE}; sleep 0.02; done"
         subprocess.Popen(["sh", "-c", f"setsid sh -c '{waiting}; {writing}' &"], cwd=output.parent)
+    if "hang" in words:
+        time.sleep(600)
     if "crash" in words:
         os.abort()
     if "fail" in words:

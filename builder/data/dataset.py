@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from builder.data.preprocess import prepare
-from builder.data.readers import READERS, image_folder
+from builder.data.readers import reader_of
 from builder.data.sample import Sample
 from builder.errors import DataError, did_you_mean
 from builder.specs import Data, Reader, Split
@@ -21,12 +21,12 @@ def split_files(data: Data, splits: Iterable[str]) -> dict[str, list[Path]]:
     Where a file lies below the root matters too (a folder is a class, and it decides the order of samples).
     Raises DataError for a split that is not declared, and where a file or folder is missing.
     """
-    return {name: READERS[data.reader].files(data, _split(data, name)) for name in splits}
+    return {name: reader_of(data).files(data, _split(data, name)) for name in splits}
 
 
 def samples(data: Data, split: str) -> Iterator[Sample]:
     """Yield the samples of a split, preprocessed, a few in memory at a time. Raises DataError on the way."""
-    for decoded in READERS[data.reader].samples(data, _split(data, split)):
+    for decoded in reader_of(data).samples(data, _split(data, split)):
         if data.classes and isinstance(decoded.label, int) and not 0 <= decoded.label < len(data.classes):
             raise DataError(
                 f"data '{data.name}': the label {decoded.label} of '{decoded.name}' is none of {len(data.classes)} "
@@ -39,13 +39,16 @@ def expected_count(data: Data, split: str) -> int:
     """Return about how many samples a split has, without reading them (a portion is estimated)."""
     part = _split(data, split)
     low, high = part.portion
-    return round(READERS[data.reader].count(data, part) * (high - low))
+    return round(reader_of(data).count(data, part) * (high - low))
 
 
 def class_names(data: Data, split: str) -> list[str]:
     """Return the names of the classes in the order of their labels, or nothing where they have none."""
-    part = _split(data, split)
-    return image_folder.class_names(data, part) if data.reader is Reader.IMAGE_FOLDER else data.classes
+    if data.reader is not Reader.IMAGE_FOLDER:
+        return data.classes
+    from builder.data.readers import image_folder
+
+    return image_folder.class_names(data, _split(data, split))
 
 
 def sample_digests(data: Data, split: str) -> Iterator[tuple[str, str]]:
@@ -53,7 +56,7 @@ def sample_digests(data: Data, split: str) -> Iterator[tuple[str, str]]:
 
     A sound counts as one sample, however many frames it is cut into: frames of silence are equal everywhere.
     """
-    for sample in READERS[data.reader].samples(data, _split(data, split)):
+    for sample in reader_of(data).samples(data, _split(data, split)):
         arrays = sample.value if isinstance(sample.value, dict) else {"": sample.value}
         digest = hashlib.sha256()
         for name in sorted(arrays):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from builder.data.dataset import expected_count, split_files
 from builder.data.files import visible
 from builder.data.images import EXTENSIONS
-from builder.data.readers import READERS
+from builder.data.readers import reader_of
 from builder.data.sample import Sample
 from builder.errors import DataError, did_you_mean
 from builder.init.place import KINDS, Place, find_place
@@ -62,7 +62,7 @@ def _look(place: Place) -> Found | None:
     labels: list[int | float | None] = []
     shapes: Counter[tuple[int, int]] = Counter()
     first = None
-    for sample in islice(READERS[place.reader].samples(data, place.parts[place.tried]), LOOK):
+    for sample in islice(reader_of(data).samples(data, place.parts[place.tried]), LOOK):
         first = first or sample
         labels.append(sample.label)
         shapes.update(_size(sample.value))

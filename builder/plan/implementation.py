@@ -8,7 +8,7 @@ Imports by a computed name are not seen here: the worker refuses them.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def _parse(source: bytes, package: str) -> list[str]:
     except (SyntaxError, ValueError):
         return []
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -113,6 +113,14 @@ def _parse(source: bytes, package: str) -> list[str]:
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
     return sorted({prefix for name in names for prefix in _prefixes(name)})
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield every statement, however deep; expressions hold no imports, and most of a tree is expressions."""
+    for inner in ast.iter_child_nodes(tree):
+        if isinstance(inner, ast.stmt | ast.excepthandler | ast.match_case):
+            yield inner
+            yield from _statements(inner)
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:

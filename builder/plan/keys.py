@@ -24,6 +24,7 @@ from builder.runtimes.available import availability
 from builder.specs import Data, Model
 from builder.step import Need
 from builder.store.statcache import FileState, StatCache, file_state
+from builder.trouble import is_scarcity, trouble
 from builder.typed import to_plain
 
 __all__ = ["Facts", "key_of", "key_parts"]
@@ -84,9 +85,14 @@ class Facts:
             raise SourceError(f"{what}: cannot read {path}: {error.strerror}", f"looked at {file}") from error
 
     def digest(self, file: Path) -> str:
-        """Return the SHA-256 of a file. Raises OSError."""
-        self._states.setdefault(file, file_state(file))
-        return self._read(file)
+        """Return the SHA-256 of a file. Raises OSError, StoreError where the system has run out of something."""
+        try:
+            self._states.setdefault(file, file_state(file))
+            return self._read(file)
+        except OSError as error:
+            if is_scarcity(error):
+                raise trouble(error, file) from error
+            raise
 
     def untouched(self, later: Facts) -> bool:
         """Return whether no file that was read later has been written since, be it with the same bytes in the end."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,6 +50,12 @@ class ActionCache:
     def folder(self, key: str) -> Path:
         """Return where the results of a key lie; its time is when one of them was last made or used."""
         return Path(f"{self._root}/{key[:2]}/{key}")  # one parse, not three: it is asked for every action
+
+    def touch(self, key: str, grain_s: float) -> None:
+        """Set the time of a key's folder to now, if it is older than that. Raises OSError."""
+        folder = f"{self._root}/{key[:2]}/{key}"
+        if os.stat(folder).st_mtime < time.time() - grain_s:  # noqa: PTH116  for every action of every build
+            os.utime(folder)
 
     def keys(self) -> Iterator[str]:
         """Yield every key that has a folder."""

@@ -62,10 +62,13 @@ class Content:
         self._root = root
         self._stats = stats
         self._set_aside = set_aside
+        self._paths: dict[str, Path] = {}
         self._trees: dict[str, Tree] = {}  # listings that were read and found right
 
     def path(self, digest: str) -> Path:
-        return Path(f"{self._root}/{digest[:2]}/{digest}")  # one parse, not three: it is asked for every file
+        if digest not in self._paths:  # several times for every file, and pathlib takes its time
+            self._paths[digest] = Path(f"{self._root}/{digest[:2]}/{digest}")
+        return self._paths[digest]
 
     def add_file(self, source: Path, private: Path) -> Entry:
         """Copy a file in, by way of a private folder on the same disk. Raises StoreError."""

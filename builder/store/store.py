@@ -26,6 +26,7 @@ from builder.trouble import trouble
 __all__ = ["Store", "store_folder"]
 
 _GRACE_S = 60  # a folder younger than this may not have its lock yet
+_TOUCH_S = 30 * 60  # how exactly it is known when a result was used last; the cleaning allows for an hour
 
 
 def store_folder(setting: str | None) -> Path:
@@ -180,7 +181,7 @@ class Store:
         """Remember that a result is in use: what was not used for long goes first."""
         if not self._look:
             with contextlib.suppress(OSError):  # a store that can only be read
-                os.utime(self.actions.folder(key))
+                self.actions.touch(key, _TOUCH_S)
 
     def _intact(self, record: Record) -> bool:
         try:

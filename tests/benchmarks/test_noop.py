@@ -1,12 +1,10 @@
-"""What a build with nothing to do costs, pair by pair beside a bare `hydra.main` app with one config file.
+"""What a build with nothing to do costs, beside a bare `hydra.main` app and other tools' builds with nothing to do.
 
 .venv/bin/python -m pytest -m slow tests/benchmarks -s
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 import subprocess
 import sys
 import time
@@ -16,9 +14,12 @@ from typing import Any
 import pytest
 from projects import Project
 
+from benchmarks.plans import Plan
+from benchmarks.references import TOOLS
+from benchmarks.side_by_side import alone, pairs, seconds
+
 pytestmark = pytest.mark.slow
 
-PAIRS = 25
 BARE_APP = """
 import hydra
 
@@ -28,15 +29,10 @@ def app(config):
 
 app()
 """
+YOUNG_S = 2.1  # files younger than 2 s are hashed, not remembered
 
 
-def seconds(command: list[str], folder: Path, environment: dict[str, str]) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - start
-
-
-def test_a_build_with_nothing_to_do(project: Project, tmp_path: Path, benchmark: Any) -> None:
+def test_a_recipe_with_nothing_to_do(project: Project, tmp_path: Path, benchmark: Any) -> None:
     bare = tmp_path / "bare"
     (bare / "conf").mkdir(parents=True)
     (bare / "conf" / "config.yaml").write_text("a: 1\n")
@@ -45,18 +41,46 @@ def test_a_build_with_nothing_to_do(project: Project, tmp_path: Path, benchmark:
     ours = [sys.executable, "-m", "builder", "recipe=jetson_int8"]
     theirs = [sys.executable, "app.py"]
     assert project.run("recipe=jetson_int8").returncode == 0
-    time.sleep(2.1)  # files younger than 2 s are hashed, not remembered
+    time.sleep(YOUNG_S)
     assert "nothing to do" in project.run("recipe=jetson_int8").stdout
-    pairs = []
 
-    def pair() -> None:
-        first = seconds(ours, project.folder, environment)
-        pairs.append((first, seconds(theirs, bare, environment)))
+    pairs(
+        benchmark,
+        "nothing to do, `jetson_int8`",
+        lambda: seconds(ours, project.folder, environment),
+        ("a bare `hydra.main` app", lambda: seconds(theirs, bare, environment)),
+        rounds=25,
+        warmup=2,
+        bound=1.5,
+    )
 
-    benchmark.pedantic(pair, rounds=PAIRS, warmup_rounds=2)
-    ratios = sorted(our / their for our, their in pairs[2:])
-    low, high = ratios[math.floor(PAIRS * 0.3)], ratios[math.ceil(PAIRS * 0.7) - 1]
-    benchmark.extra_info["ratio"] = statistics.median(ratios)
-    ours_ms, theirs_ms = (1000 * statistics.median(column) for column in zip(*pairs[2:], strict=True))
-    print(f"\nno-op build {ours_ms:.0f} ms, bare hydra.main app {theirs_ms:.0f} ms")
-    print(f"ratio, pair by pair: {statistics.median(ratios):.2f} [{low:.2f}, {high:.2f}] (bound: 1.5)")
+
+@pytest.fixture
+def built(tmp_path: Path) -> Plan:
+    plan = Plan(tmp_path / "ours")
+    plan.build()
+    time.sleep(YOUNG_S)
+    assert plan.build()["cached"] == plan.actions
+    return plan
+
+
+def test_the_engine_with_nothing_to_do(built: Plan, benchmark: Any) -> None:
+    what = f"nothing to do, {built.actions} actions: keys, look-ups, check of what is delivered"
+
+    alone(benchmark, what, lambda: float(built.build()["seconds"]), rounds=25, bound="50 ms")
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("ninja", 25), ("doit", 25), ("DVC", 6)])
+def test_a_process_with_nothing_to_do(built: Plan, name: str, rounds: int, tmp_path: Path, benchmark: Any) -> None:
+    tool, folder = TOOLS[name], tmp_path / "theirs"
+    command = tool.command()
+    tool.prepare(folder, built.chains, built.length)
+    subprocess.run(command, cwd=folder, env=tool.environment(folder), check=True, capture_output=True)
+
+    pairs(
+        benchmark,
+        f"nothing to do, {built.actions} actions, whole process",
+        lambda: seconds(built.command, built.folder, built.environment),
+        (name, lambda: seconds(command, folder, tool.environment(folder))),
+        rounds=rounds,
+    )

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from builder.data.readers import csv_table, idx, image_folder, npz, wav_segments
 from builder.data.sample import Sample
 from builder.specs import Data, Reader, Split
 
-__all__ = ["READERS", "ReaderModule"]
+__all__ = ["ReaderModule", "reader_of"]
 
 
 class ReaderModule(Protocol):
@@ -26,10 +25,26 @@ class ReaderModule(Protocol):
         """Yield the decoded samples of the portion, before preprocessing, holding few of them at a time."""
 
 
-READERS: dict[Reader, ReaderModule] = {
-    Reader.IMAGE_FOLDER: image_folder,
-    Reader.CSV: csv_table,
-    Reader.NPZ: npz,
-    Reader.IDX: idx,
-    Reader.WAV_SEGMENTS: wav_segments,
-}
+def reader_of(data: Data) -> ReaderModule:
+    """Return what reads a dataset; the others are not imported, since every plan asks."""
+    match data.reader:
+        case Reader.IMAGE_FOLDER:
+            from builder.data.readers import image_folder
+
+            return image_folder
+        case Reader.CSV:
+            from builder.data.readers import csv_table
+
+            return csv_table
+        case Reader.NPZ:
+            from builder.data.readers import npz
+
+            return npz
+        case Reader.IDX:
+            from builder.data.readers import idx
+
+            return idx
+        case Reader.WAV_SEGMENTS:
+            from builder.data.readers import wav_segments
+
+            return wav_segments
