@@ -9,7 +9,7 @@ exits with 0, with 1 where an action has no result, and else with the code of th
 
 where only the name must be given (the text is the name, if not said), and inputs come before what takes them. In FOLDER
 lie `sources/` (what `source` names), `store/`, `cache/`, `out/ACTION/content` after a run, `executions.log`, and empty
-files `faults/TEXT.WORD` that say what an action shall act out: fail, crash, hang, child or writer (see synthetic_steps.py).
+files `faults/TEXT.WORD` that say what an action shall act out: fail, crash, hang, child or writer (synthetic_steps.py).
 """
 
 from __future__ import annotations

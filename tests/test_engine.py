@@ -1,4 +1,4 @@
-"""Workers and what can go wrong in them; a failure is never cached and nothing is left running."""
+"""What becomes of actions and builds that fail, are interrupted or killed (faults of native code: test_native.py)."""
 
 from __future__ import annotations
 
@@ -9,31 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from faults import add_faulty_step
 from projects import Project
-
-STEP = """
-from __future__ import annotations
-from dataclasses import dataclass
-from builder.step import Job, Kind, Result, step
-
-@dataclass
-class Options:
-    mode: str = "ok"
-
-@step(options=Options, rank=30, inputs={{"model": Kind.ONNX}}, outputs={{"model": Kind.ONNX}})
-def {name}(options: Options, job: Job) -> Result:
-    import ctypes, os, shutil, subprocess, sys, time
-    from pathlib import Path
-    target = job.folder("model") / "model.onnx"
-    shutil.copy(job.inputs["model"] / "model.onnx", target)
-{body}
-    return Result()
-"""
-
-
-def add(project: Project, body: str) -> None:
-    indented = "\n".join(f"    {line}" for line in body.splitlines())
-    project.add_steps(faulty=STEP.format(name="faulty", body=indented))
 
 
 def build(project: Project) -> tuple[int, str]:
@@ -41,33 +18,10 @@ def build(project: Project) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ("ctypes.string_at(0)", "its process was killed by SIGSEGV"),
-        ("os.abort()", "its process was killed by SIGABRT"),
-        ("os._exit(7)", "its process ended with exit code 7"),
-        ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
-        ("target.unlink()", "faulty did not write model/model.onnx"),
-        ("target.write_bytes(b'garbage')", "rejects the model"),
-        ("(job.folder('extra') / 'x').write_text('x')", "wrote a port 'extra'"),
-        ("(job.output / 'notes.txt').write_text('x')", "wrote a port 'notes.txt'"),
-        ("(target.parent / 'note.txt').write_text(str(job.output))", "holds the path of its folder"),
-        ("(target.parent / 'link').symlink_to('/etc/passwd')", "neither a file nor a folder"),
-    ],
-)
-def test_a_faulty_step_fails_its_action_with_a_clear_message(small: Project, body: str, says: str) -> None:
-    add(small, body)
-    code, text = build(small)
-
-    assert code == 1
-    assert says in text
-    assert "Traceback" not in text
-
-
+@pytest.mark.invariant(6)
 def test_a_failure_is_never_cached(small: Project) -> None:
     flag = small.folder / "mended"
-    add(small, f"if not Path({str(flag)!r}).exists(): raise RuntimeError('not yet')")
+    add_faulty_step(small, f"if not Path({str(flag)!r}).exists(): raise RuntimeError('not yet')")
     first, _ = build(small)
     flag.touch()
     second, text = build(small)
@@ -75,15 +29,8 @@ def test_a_failure_is_never_cached(small: Project) -> None:
     assert (first, second) == (1, 0), text
 
 
-def test_what_native_code_prints_does_not_disturb_the_protocol(small: Project) -> None:
-    add(small, "os.write(1, b'{not json}\\n' * 1000); print('noise'); os.write(2, b'noise')")
-    code, text = build(small)
-
-    assert code == 0, text
-
-
 def test_a_failed_actions_output_is_in_the_build_log(small: Project) -> None:
-    add(small, "print('the last words'); os.abort()")
+    add_faulty_step(small, "print('the last words'); os.abort()")
     build(small)
     (folder,) = (path for path in (small.folder / "outputs/small").iterdir() if not path.is_symlink())
 
@@ -91,7 +38,7 @@ def test_a_failed_actions_output_is_in_the_build_log(small: Project) -> None:
 
 
 def test_what_does_not_depend_on_a_failure_goes_on(small: Project) -> None:
-    add(small, "os.abort()")
+    add_faulty_step(small, "os.abort()")
     done = small.run("recipe=small", "+steps=faulty", "steps.quantize.inputs={model: simplify}", "output=json")
     statuses = {action["name"]: action["status"] for action in json.loads(done.stdout)["actions"]}
 
@@ -102,7 +49,7 @@ def test_what_does_not_depend_on_a_failure_goes_on(small: Project) -> None:
 
 
 def test_what_depends_on_a_failure_is_skipped(small: Project) -> None:
-    add(small, "os.abort()")
+    add_faulty_step(small, "os.abort()")
     done = small.run("recipe=small", "+steps=faulty", "output=json")
     statuses = {action["name"]: action["status"] for action in json.loads(done.stdout)["actions"]}
 
@@ -111,7 +58,9 @@ def test_what_depends_on_a_failure_is_skipped(small: Project) -> None:
 
 def test_a_worker_sees_no_variable_of_its_user(small: Project) -> None:
     names = "SECRET PYTHONHASHSEED OMP_NUM_THREADS TZ ORT_DISABLE_TELEMETRY"
-    add(small, f"(target.parent / 'env.txt').write_text(str([os.environ.get(n) for n in '{names}'.split()]))")
+    add_faulty_step(
+        small, f"(target.parent / 'env.txt').write_text(str([os.environ.get(n) for n in '{names}'.split()]))"
+    )
     small.run("recipe=small", "steps=[faulty]", SECRET="1", PYTHONHASHSEED="7", OMP_NUM_THREADS="5")
 
     text = (small.folder / "outputs/small/latest/artifacts/faulty/env.txt").read_text()
@@ -137,12 +86,13 @@ def wait_for(path: Path) -> None:
     raise AssertionError(f"{path} did not appear")
 
 
+@pytest.mark.invariant(2)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_exits_130_and_leaves_nothing_running_or_half_written(small: Project, number: signal.Signals) -> None:
     marker = f"sleep-{os.getpid()}-{number.name}"
     flag = small.folder / "running"
     child = f"subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', '{marker}'])"
-    add(small, f"{child}; Path({str(flag)!r}).touch(); time.sleep(600)")
+    add_faulty_step(small, f"{child}; Path({str(flag)!r}).touch(); time.sleep(600)")
     process = small.start("recipe=small", "steps=[faulty]")
     wait_for(flag)
     process.send_signal(number)
@@ -156,9 +106,12 @@ def test_ctrl_c_exits_130_and_leaves_nothing_running_or_half_written(small: Proj
     assert not (small.folder / "outputs/small").exists()
 
 
+@pytest.mark.invariant(5)
 def test_a_killed_builder_takes_its_workers_along_and_the_next_build_is_right(small: Project) -> None:
     flag = small.folder / "running"
-    add(small, f"Path({str(flag)!r}).write_text(str(os.getpid()))\nif not Path('{flag}.go').exists(): time.sleep(600)")
+    add_faulty_step(
+        small, f"Path({str(flag)!r}).write_text(str(os.getpid()))\nif not Path('{flag}.go').exists(): time.sleep(600)"
+    )
     process = small.start("recipe=small", "steps=[faulty]")
     wait_for(flag)
     time.sleep(0.2)
@@ -176,9 +129,10 @@ def test_a_killed_builder_takes_its_workers_along_and_the_next_build_is_right(sm
     assert code == 0, text
 
 
+@pytest.mark.invariant(4)
 def test_two_builds_at_once_run_every_key_once(small: Project) -> None:
     counter = small.folder / "runs"
-    add(
+    add_faulty_step(
         small,
         f"fd = os.open({str(counter)!r}, os.O_APPEND | os.O_CREAT | os.O_WRONLY); os.write(fd, b'x'); time.sleep(1)",
     )
@@ -189,17 +143,17 @@ def test_two_builds_at_once_run_every_key_once(small: Project) -> None:
     assert counter.read_bytes() == b"x"
 
 
+@pytest.mark.invariant(7)
 def test_an_input_that_is_edited_while_an_action_runs_gives_no_result(small: Project) -> None:
     sample = small.folder / "samples/test.npz"
-    small.write("conf/data/small.yaml", (small.folder / "conf/data/small.yaml").read_text())
-    source = STEP.format(name="reader", body=f"    Path({str(sample)!r}).write_bytes(b'edited')")
-    small.add_steps(reader=source.replace("outputs={", "splits=lambda o: ('test',), outputs={"))
-    done = small.run("recipe=small", "steps=[reader]")
+    add_faulty_step(small, f"Path({str(sample)!r}).write_bytes(b'edited')", more="splits=lambda _: ('test',)")
+    done = small.run("recipe=small", "steps=[faulty]")
 
     assert done.returncode == 1
     assert "what it read was changed while it ran" in done.stdout + done.stderr
 
 
+@pytest.mark.invariant(1)
 def test_damage_found_while_inputs_are_read_is_repaired_in_the_same_build(small: Project) -> None:
     from builder.store.statcache import StatCache
 

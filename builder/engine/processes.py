@@ -42,14 +42,33 @@ def end(pid: int, keep: int | None = None) -> int:
     The process must be their reaper (PR_SET_CHILD_SUBREAPER), so that one whose parent dies comes below it.
     """
     killed: set[int] = set()
-    while left := [child for child in descendants(pid) if child != keep]:
+    empty_looks = 0  # one is not enough: /proc may miss a process that is just losing its parent
+    while empty_looks < 2 or (keep is None and _has_children()):
+        left = [child for child in descendants(pid) if child != keep]
         for child in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         killed.update(left)
-        reap(keep)
-        time.sleep(_TURN_S)
+        _reap_others(keep)
+        empty_looks = 0 if left else empty_looks + 1
+        if left or empty_looks > 2:
+            time.sleep(_TURN_S)
     return len(killed)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _reap_others(keep: int | None) -> None:
+    """Wait for children that have ended, up to the one to keep, whose status is for others."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != keep:
+            os.waitpid(ended.si_pid, 0)
 
 
 def reap(keep: int | None) -> int | None:
