@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,9 +81,9 @@ def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, stats: StatCac
     content = _content(recipe, nodes, store)
     latest = OUTPUTS / recipe.name / "latest"
     if not any(node.outcome and node.outcome.status is Status.BUILT for node in nodes):
-        known = read_manifest(latest)
+        final = latest.resolve()  # once: another build may make it lead elsewhere meanwhile
+        known = read_manifest(final)
         if known is not None and same_result(known, content.manifest):
-            final = latest.resolve()
             _restore(final, known, content, store, stats, events)
             return Folder(shown(final), content.manifest, unchanged=True)
     with new_folder(OUTPUTS / recipe.name) as (part, publish):
@@ -248,4 +249,9 @@ def _text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
         raise StoreError(f"{shown(path)} is not a regular file, so it cannot be written again", "remove it")
-    path.write_text(text, encoding="utf-8")
+    part = path.with_name(f".{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ BuilderError
 ├── ModelError            1  a file is no model, or no runtime takes it
 ├── DataError             1  a dataset is missing, unreadable, or breaks a rule
 ├── StepError             1  a step cannot do its work on this input
+│   └── LimitError        1  it used more time or memory than the recipe lets it
 ├── WorkerError           1  the process that ran an action died
 ├── StoreError            1  the store cannot be read or written
 └── Interrupted         130  Ctrl-C
@@ -24,6 +25,7 @@ __all__ = [
     "BuilderError",
     "DataError",
     "Interrupted",
+    "LimitError",
     "ModelError",
     "RecipeError",
     "SourceError",
@@ -72,6 +74,10 @@ class DataError(BuilderError):
 
 
 class StepError(BuilderError):
+    pass
+
+
+class LimitError(StepError):
     pass
 
 

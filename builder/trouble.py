@@ -41,7 +41,7 @@ def trouble(
     if error.errno in _FULL:
         needed = f"{_size(needed_bytes)} needed" if needed_bytes else "more is needed"
         return StoreError(
-            f"no room left on the disk of {where}: {needed}, {_size(_free_bytes(where))} free",
+            f"no room left on the disk of {where}: {needed}, {_size(free_bytes(where))} free",
             f"make room there (python -m builder cache gc), or {elsewhere}",
         )
     if error.errno in _NO_HANDLES:
@@ -59,7 +59,7 @@ def trouble(
 
 def nearly_full(where: Path) -> StoreError | None:
     """Return what to say if there is no room left, since native code often fails there without saying why."""
-    if _free_bytes(where) >= _NEARLY_FULL_BYTES:
+    if free_bytes(where) >= _NEARLY_FULL_BYTES:
         return None
     return trouble(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where)
 
@@ -68,7 +68,8 @@ def _size(count_bytes: int) -> str:
     return f"{count_bytes / _MIB:.1f} MiB" if count_bytes >= _MIB else f"{-(-count_bytes // 1024)} KiB"
 
 
-def _free_bytes(where: Path) -> int:
+def free_bytes(where: Path) -> int:
+    """Return the room that is left where a folder lies, or would."""
     for folder in (where, *where.parents):
         with contextlib.suppress(OSError):
             disk = os.statvfs(folder)

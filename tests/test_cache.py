@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from builder.outcomes import ExitCode
 from builder.store import gc
 from builder.store.locks import Lock
 from builder.store.roots import add_root
-from builder.store.statcache import StatCache
+from builder.store.statcache import StatCache, file_state
 from builder.store.store import Store
 
 ONE_STEP = ("recipe=small", "steps=[simplify]")
@@ -492,11 +491,8 @@ def test_nothing_is_written_through_a_link_that_leads_out_of_a_delivered_folder(
 
 def believe(project: Project, path: Path, digest: str) -> None:
     """Make this machine remember a file as it is now under a digest: as if the rot had left even ctime alone."""
-    file = project.folder / ".cache" / "builder" / "files.sqlite"
-    stat = path.stat()
-    row = (str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, digest)
-    with contextlib.closing(sqlite3.connect(file)) as database, database:
-        database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    with contextlib.closing(StatCache(project.folder / ".cache" / "builder")) as stats:
+        stats.believe(path, file_state(path), digest)
 
 
 @pytest.mark.invariant(1, 3)

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,12 @@ from onnx import helper, numpy_helper
 from projects import Project, small_model, write_small
 
 from builder.__main__ import run
-from builder.diff import files
 from builder.diff.changes import changes
 from builder.diff.graphs import graph_change
 from builder.diff.numbers import Number, measuring_notes, number_changes
 from builder.diff.words import arrow, number_arrow
 from builder.digest import canonical, digest_bytes, digest_json
+from builder.onnxtools import bytewise
 from builder.plan.why import Reason, Why, in_words
 
 QUANTIZED = "artifacts/quantize/model.onnx"
@@ -151,7 +152,7 @@ def test_differing_bytes_are_counted_from_the_first(kept: Project, diff: Diff) -
     wrong = [offset for offset, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
     (file,) = diff("small", "output=json").json["files"]
 
-    assert file["bytes"] == {"first_offset": wrong[0], "differing": len(wrong), "compared": len(before)}
+    assert file["bytes"] == {"offset": wrong[0], "count": len(wrong), "sizes": [len(before), len(after)]}
     assert [file[side]["sha256"] for side in ("old", "new")] == [digest_bytes(before), digest_bytes(after)]
 
 
@@ -627,16 +628,15 @@ def test_a_graph_that_differs_in_names_alone_says_so(tmp_path: Path) -> None:
 def test_bytes_are_compared_across_the_pieces_they_are_read_in(start: bytes, tail: bytes, another: bytes) -> None:
     one, other = start + tail, start + another
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "_CHUNK", 7)
+        patch.setattr(bytewise, "_CHUNK", 7)
         paths = Path(folder) / "one", Path(folder) / "other"
         for path, content in zip(paths, (one, other), strict=True):
             path.write_bytes(content)
-        found, digests = files._compare(*paths)
-    wrong = [offset for offset, (left, right) in enumerate(zip(one, other, strict=False)) if left != right]
+        found = bytewise.byte_difference(*paths)
+    wrong = [offset for offset, (left, right) in enumerate(zip_longest(one, other)) if left != right]
 
-    assert digests == (digest_bytes(one), digest_bytes(other))
-    assert (found.differing, found.compared) == (len(wrong), min(len(one), len(other)))
-    assert found.first_offset == (wrong[0] if wrong else min(len(one), len(other)))
+    assert (found is None) == (one == other)
+    assert found is None or (found.offset, found.count) == (wrong[0], len(wrong))
 
 
 values = st.recursive(

@@ -155,17 +155,15 @@ def test_an_input_that_is_edited_while_an_action_runs_gives_no_result(small: Pro
 
 @pytest.mark.invariant(1)
 def test_damage_found_while_inputs_are_read_is_repaired_in_the_same_build(small: Project) -> None:
-    from builder.store.statcache import StatCache
+    from builder.store.statcache import StatCache, file_state
 
     first = json.loads(small.run("recipe=small", "steps=[simplify]", "output=json").stdout)
     digest = first["artifacts"][0]["sha256"]
     target = small.store / "cas" / digest[:2] / digest
     target.chmod(0o644)
     target.write_bytes(b"rot" + target.read_bytes()[3:])
-    stat = target.stat()
     cache = StatCache(small.folder / ".cache" / "builder")
-    row = (str(target), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, digest)
-    cache._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    cache.believe(target, file_state(target), digest)
     cache.close()
     again = small.run("recipe=small")
 

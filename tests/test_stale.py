@@ -12,15 +12,21 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
 from projects import Project, small_data, small_model
 
 from builder import registry
 from builder.api import Recipe, Status, build, compose, plan
+from builder.plan.implementation import Code
+from builder.plan.toolchain import Toolchain
+from builder.sources.step import model_source
+from builder.store.statcache import StatCache
 
 STEP = """\
 from __future__ import annotations
@@ -601,6 +607,26 @@ def test_a_default_is_not_taken_from_an_old_bytecode_file(workplace: Workplace) 
     workplace.build()
 
     assert workplace.made["plain"] == "two"
+
+
+# Reached by an import, and not run by the step: how the model is checked, and other functions of a shared module.
+NOT_RUN = {"compile": {"onnxruntime"}, "benchmark": {"onnx"}}
+
+
+@pytest.mark.invariant(7)
+@pytest.mark.parametrize("name", ["simplify", "quantize", "evaluate", "compile", "benchmark", "source"])
+def test_the_version_of_every_package_that_a_step_imports_is_in_its_key(name: str, tmp_path: Path) -> None:
+    step = model_source if name == "source" else registry.find_step(name)
+    stats = StatCache(tmp_path)
+    code = Code(stats)
+    modules = code.reached([step.run.__module__, "builder.engine.worker"])
+    tops = {top for module in modules for top in code.imports(module) if "." not in top}
+    distributions = packages_distributions()
+    needed = {canonicalize_name(each) for top in tops - {"builder"} for each in distributions.get(top, ())}
+    declared = set(Toolchain(stats).versions(step.packages))
+    stats.close()
+
+    assert needed - declared == NOT_RUN.get(name, set())
 
 
 def readers_of(path: Path, folder: Path) -> tuple[str, set[str]]:

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builder.digest import digest_file
 from builder.errors import StepError, StoreError
 from builder.store.actions import Record
 from builder.store.cas import Damaged
 from builder.store.locks import Lock, check_locking
-from builder.store.statcache import StatCache
+from builder.store.statcache import StatCache, file_state
 from builder.store.store import Store
 
 
@@ -120,9 +121,7 @@ def test_rot_that_the_stat_cache_cannot_see_is_found_where_bytes_are_read(
     target = max(objects(store), key=lambda path: path.stat().st_size)
     target.chmod(0o644)
     target.write_bytes(b"z" * 1000)
-    stat = target.stat()
-    row = (str(target), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, target.name)
-    stats._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    stats.believe(target, file_state(target), target.name)
 
     assert lookup(store) == record
     with pytest.raises(Damaged):
@@ -261,3 +260,18 @@ def test_any_flipped_byte_of_any_object_is_noticed(
 
     assert lookup(store) is None
     cache.close()
+
+
+@pytest.mark.invariant(1, 7)
+def test_a_remembered_digest_that_is_damaged_is_not_believed(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text("1")
+    os.utime(file, ns=(1, 1))
+    stats = StatCache(tmp_path / "cache")
+    stats.believe(file, file_state(file), digest_file(file))
+    stats._write("UPDATE files SET sha256 = replace(sha256, '6', '7')", ())
+    stats.close()
+    again = StatCache(tmp_path / "cache")
+
+    assert again.digest(file) == digest_file(file)
+    again.close()

@@ -318,7 +318,7 @@ def test_an_edit_between_the_two_runs_is_no_difference_but_said(small: Project) 
 
 
 def test_rot_that_only_reading_finds_is_no_difference_but_said_and_repaired(small: Project) -> None:
-    from builder.store.statcache import StatCache
+    from builder.store.statcache import StatCache, file_state
 
     small.add_steps(plain=step("plain", "pass"))
     first = json.loads(small.run("recipe=small", "steps=[plain]", "output=json").stdout)
@@ -328,10 +328,8 @@ def test_rot_that_only_reading_finds_is_no_difference_but_said_and_repaired(smal
     target = small.store / "cas" / digest[:2] / digest
     target.chmod(0o644)
     target.write_bytes(b"rot" + target.read_bytes()[3:])
-    stat = target.stat()
     cache = StatCache(small.folder / ".cache" / "builder")
-    row = (str(target), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, digest)
-    cache._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    cache.believe(target, file_state(target), digest)
     cache.close()
     done = small.run("verify", "recipe=small", "steps=[plain]")
     again = small.run("verify", "recipe=small", "steps=[plain]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from builder.store.roots import Root, roots
 from builder.store.statcache import StatCache, cache_folder
 from builder.store.store import Store
 from builder.store.usage import Amount, amount, objects, reached, workshops
+from builder.trouble import free_bytes
 
 __all__ = ["Size", "measure"]
 
@@ -45,7 +45,7 @@ def measure(store: Store, stats: StatCache) -> Size:
     """Measure a store, which may be missing or read-only, and change nothing."""
     root = store.root
     sizes = {digest: status.st_size for digest, status in objects(root).items()}
-    newest = [found for _, found in roots(root) if found is not None and not found.gone()]
+    newest = [found for path, found in roots(root) if found is not None and not found.gone(path)]
     needs = _needs(store, newest) & sizes.keys()
     private = workshops(root)
     left = [amount(workshop.path).bytes for workshop in private if not workshop.alive]
@@ -62,7 +62,7 @@ def measure(store: Store, stats: StatCache) -> Size:
         memory_folder=cache_folder(),
         newest=newest,
         newest_needs=Amount(len(needs), sum(sizes[digest] for digest in needs)),
-        free_bytes=_free(root),
+        free_bytes=free_bytes(root),
     )
 
 
@@ -78,11 +78,3 @@ def _needs(store: Store, newest: Sequence[Root]) -> set[str]:
 def _things(folder: Path) -> Amount:
     """Return how many things lie in a folder, each a file or a folder, and their bytes."""
     return Amount(len(list(folder.iterdir())) if folder.is_dir() else 0, amount(folder).bytes)
-
-
-def _free(root: Path) -> int:
-    for folder in (root, *root.parents):
-        with suppress(FileNotFoundError):
-            disk = os.statvfs(folder)
-            return disk.f_bavail * disk.f_frsize
-    return 0

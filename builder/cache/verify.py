@@ -56,7 +56,7 @@ def verify(folder: Path) -> Verified:
         stack.enter_context(nullcontext() if look else store.publishing())  # the cleaning waits
         reader = Reader(stack.enter_context(Progress(sys.stderr, sum(sizes))))
         found = survey(store, reader)
-        newest = [root for _, root in roots(folder) if root is not None and not root.gone()]
+        newest = [root for path, root in roots(folder) if root is not None and not root.gone(path)]
         builds, wrong = find_newest(newest)
         copied = copies(builds, reader)
         remembered, forgotten = _memory(stats, reader, folder, newest)

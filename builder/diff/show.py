@@ -107,9 +107,8 @@ def _file(change: FileChange) -> Line:
         return change.how.value, _STYLES[change.how], f"{change.path}  {size}"
     digests = f"{change.old.sha256[:8]} -> {change.new.sha256[:8]}"
     words = f"{change.path}  {byte_size(change.old.bytes, change.new.bytes)}  {digests}"
-    if change.bytes and change.bytes.differing:
-        share = f"{change.bytes.differing:,} of {change.bytes.compared:,}"
-        words += f"; {share} bytes differ, the first at offset {change.bytes.first_offset:,}"
+    if change.bytes:
+        words += f"; {change.bytes.count:,} bytes differ, the first at offset {change.bytes.offset:,}"
     elif change.bytes:
         words += "; one is the beginning of the other"
     return "differs", "yellow", f"{words}; {change.note}" if change.note else words

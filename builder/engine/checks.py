@@ -46,7 +46,7 @@ def _check_loads(step: Step, model: Path) -> None:
 
 def _check_no_paths(step: Step, folder: Path) -> None:
     """Refuse outputs that hold the private folder's name: two builds of it could not be equal."""
-    needle = str(folder.parent).encode()
+    needle = str(folder.parents[2]).encode()  # of inputs, outputs and temporary files alike
     for file in folder.rglob("*"):
         if file.is_file() and _contains(file, needle):
             raise StepError(

@@ -117,6 +117,7 @@ class Node:
         """Give up the private folder, the lock and the share in the machine."""
         if self.folder:
             remove_folder(self.folder)
+            self.folder = None
         for held in (self.machine, self.lock):
             if held:
                 held.release()

@@ -29,7 +29,7 @@ class Worker:
             watched, self._lifeline = _pipe(opened)
             self._buffer = bytearray()
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-s", "-P", worker.__file__, json.dumps(sys.path)]
+                [sys.executable, "-u", "-s", "-P", worker.__file__, json.dumps(_search_path())]
                 + [str(descriptor) for descriptor in (incoming, outgoing, watched)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -84,7 +84,7 @@ class Worker:
         code = self._process.returncode
         if alive:
             return "wrote what is no answer"
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def kill(self) -> None:
         """End the process and everything that it started, and wait for it."""
@@ -130,6 +130,16 @@ class Pool:
             each.kill()
         self._all.clear()
         self._idle.clear()
+
+
+def _search_path() -> list[str]:
+    """Return where modules are looked for here, as it is understood in another working directory."""
+    return [os.path.abspath(place) for place in sys.path]  # noqa: PTH100  '' is where we are
+
+
+def _signal_name(number: int) -> str:
+    """Return a signal in words; real-time ones have no name."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _pipe(opened: contextlib.ExitStack) -> tuple[int, int]:

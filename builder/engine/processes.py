@@ -42,12 +42,17 @@ def end(pid: int, keep: int | None = None) -> int:
     The process must be their reaper (PR_SET_CHILD_SUBREAPER), so that one whose parent dies comes below it.
     """
     killed: set[int] = set()
+    spared = {keep}  # and what belongs to another user, which a setuid program starts
     empty_looks = 0  # one is not enough: /proc may miss a process that is just losing its parent
     while empty_looks < 2 or (keep is None and _has_children()):
-        left = [child for child in descendants(pid) if child != keep]
+        left = [child for child in descendants(pid) if child not in spared]
         for child in left:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                spared.add(child)
         killed.update(left)
         _reap_others(keep)
         empty_looks = 0 if left else empty_looks + 1

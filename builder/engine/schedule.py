@@ -20,7 +20,7 @@ from builder.engine.limits import broken_limit
 from builder.engine.node import Node, Outcome
 from builder.engine.pool import Pool, Worker
 from builder.engine.request import make_request
-from builder.errors import BuilderError, StepError, StoreError, WorkerError
+from builder.errors import BuilderError, LimitError, StepError, StoreError, WorkerError
 from builder.outcomes import Status
 from builder.plan.decide import Planner
 from builder.store.machine import Machine
@@ -89,7 +89,7 @@ class Engine:
         finally:
             if "_pool" in vars(self):
                 self._pool.close()
-            for node in (*self._running.values(), *self._startable, *self._measuring):
+            for node in nodes:  # also one that was in no queue when it was interrupted
                 node.close()
             self._selector.close()
 
@@ -179,14 +179,16 @@ class Engine:
             node.decision = self._planner.decide(node.recipe, node.action, node.digests())
             if node.decision.record is None:
                 self._launch(node)
-            else:
-                node.close()
-                self._finish(node, Outcome.of_hit(node.decision))
         except (BuilderError, OSError) as error:
             self._failed(node, _as_error(error, self._store.root))
-        except BaseException:  # damage, or Ctrl-C: this process may want the key again
+            return True
+        if node.decision.record is not None:
             node.close()
-            raise
+            self._finish(node, Outcome.of_hit(node.decision))
+        else:
+            estimate = self._planner.estimate(node.recipe, node.action)
+            reason = node.decision.reason
+            self._events(Event("started", node.build, node.action.name, reason=reason, estimate=estimate))
         return True
 
     def _launch(self, node: Node) -> None:
@@ -201,24 +203,22 @@ class Engine:
         self._running[worker] = node
         self._selector.register(worker, selectors.EVENT_READ)
         node.started = time.monotonic()
-        estimate = self._planner.estimate(node.recipe, node.action)
-        reason = node.decision.reason
-        self._events(Event("started", node.build, node.action.name, reason=reason, estimate=estimate))
         worker.send(request)
 
     def _listen(self) -> None:
+        heard: list[tuple[Worker, list[dict[str, Any]] | None]] = []
         for ready, _ in self._selector.select(timeout=_POLL_S):
-            worker = ready.fileobj
-            assert isinstance(worker, Worker)
-            answers = worker.receive()
-            if answers is None:
-                self._died(worker)
-                continue
-            for answer in answers:
-                self._answered(worker, answer)
-        for worker, node in list(self._running.items()):
-            if broken := broken_limit(node, worker):
+            assert isinstance(ready.fileobj, Worker)
+            heard.append((ready.fileobj, ready.fileobj.receive()))
+        ended = {worker for worker, said in heard if said is None or any(each["answer"] != "progress" for each in said)}
+        for worker, node in list(self._running.items()):  # before anything is committed, which can take long
+            if worker not in ended and (broken := broken_limit(node, worker)):
                 self._stop(worker, broken)
+        for worker, said in heard:
+            if said is None:
+                self._died(worker)
+            for answer in said or ():
+                self._answered(worker, answer)
 
     def _tell(self, message: str) -> None:
         if message not in self._told and not self._running:
@@ -257,7 +257,7 @@ class Engine:
             return
         try:
             outcome = commit(node, answer, self._store, self._planner, self._folder)
-        except (BuilderError, OSError) as error:
+        except (BuilderError, OSError, ValueError) as error:  # ValueError: facts that are no JSON
             self._failed(node, _as_error(error, self._store.root))
             return
         self._finish(node, outcome)
@@ -278,7 +278,8 @@ class Engine:
             self._failure = self._failure or node.action.name
         if node.started:
             node.log = node.keep_log(self._store)
-            self._done.setdefault(outcome.key, outcome)
+            if not isinstance(outcome.error, LimitError):  # the limit of another build may be another
+                self._done.setdefault(outcome.key, outcome)
         self._events(_finished(node, outcome, self._store))
         for user in self._users.get(id(node), ()):
             self._missing[id(user)] -= 1

@@ -85,10 +85,19 @@ def _watch(worker: int, lifeline: int, asked: socket.socket | None = None) -> No
         if lifeline in ready or (wake in ready and set(os.read(wake, 64)) - {signal.SIGCHLD}):
             break
         status = reap(worker)
-        if asked and asked in ready and asked.recv(1):
-            asked.sendall(b"%d" % end(os.getpid(), keep=worker))
+        if asked and asked in ready and not _serve(asked, worker):
+            watched.remove(asked)
     end(os.getpid())
     _leave_as(status)
+
+
+def _serve(asked: socket.socket, worker: int) -> bool:
+    """End the strangers of a worker that asks for it; return False where it has closed its end."""
+    with contextlib.suppress(OSError):
+        if asked.recv(1):
+            asked.sendall(b"%d" % end(os.getpid(), keep=worker))
+            return True
+    return False
 
 
 def _leave_as(status: int | None) -> NoReturn:

@@ -137,7 +137,7 @@ def _job(request: dict[str, Any]) -> Job:
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(json.dumps(dict(facts), default=str))
+    loaded: dict[str, Any] = json.loads(json.dumps(dict(facts), default=str), parse_constant=str)
     return loaded
 
 

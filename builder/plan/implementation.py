@@ -8,6 +8,7 @@ Imports by a computed name are not seen here: the worker refuses them.
 from __future__ import annotations
 
 import ast
+import platform
 from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -19,6 +20,7 @@ from builder.store.statcache import StatCache
 
 __all__ = ["Code", "implementation"]
 
+_NOTE = f"imports.v2 {platform.python_version()}"  # what one Python can read, another one may not
 _known: dict[str, list[str]] = {}  # module, kind and digest -> what it imports
 
 
@@ -59,6 +61,11 @@ class Code:
             waiting += [inner for inner in self._imports(name, file) if self._is_ours(inner, ours)]
         return found
 
+    def imports(self, name: str) -> list[str]:
+        """Return the modules, of whomever, that a module which was reached imports, with the packages that this runs."""
+        file = self._file(name)
+        return self._imports(name, file) if file else []
+
     def _digest(self, name: str, file: Path) -> str:
         if name not in self._digests:
             self._digests[name] = self._stats.digest(file)
@@ -73,7 +80,7 @@ class Code:
 
     def _imports(self, name: str, file: Path) -> list[str]:
         """Return the modules that a file imports anywhere in it, with the packages that this runs."""
-        kind, note = "imports.v2", f"{name} {file.name} {self._digests[name]}"
+        kind, note = _NOTE, f"{name} {file.name} {self._digests[name]}"
         if note not in _known:
             found = self._stats.note(kind, note)
             if found is None:
@@ -117,10 +124,12 @@ def _parse(source: bytes, package: str) -> list[str]:
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield every statement, however deep; expressions hold no imports, and most of a tree is expressions."""
-    for inner in ast.iter_child_nodes(tree):
-        if isinstance(inner, ast.stmt | ast.excepthandler | ast.match_case):
-            yield inner
-            yield from _statements(inner)
+    waiting = [tree]
+    while waiting:
+        for inner in ast.iter_child_nodes(waiting.pop()):
+            if isinstance(inner, ast.stmt | ast.excepthandler | ast.match_case):
+                yield inner
+                waiting.append(inner)
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:

@@ -190,7 +190,10 @@ def _rooted(data: Data, root: Path) -> Data:
 def _relative(file: Path, root: Path) -> str:
     if not file.is_relative_to(root):
         raise DataError(f"{file} lies outside the dataset's root {root}")
-    return file.relative_to(root).as_posix()
+    name = file.relative_to(root).as_posix()
+    if not name.isprintable() and name.encode(errors="replace").decode() != name:
+        raise DataError(f"the name of the data file {name!a} is not UTF-8", "rename it")
+    return name
 
 
 def _digest(file: Path, facts: Facts) -> str:

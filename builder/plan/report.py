@@ -57,7 +57,7 @@ def plan_all(recipes: Sequence[Recipe], warn: Callable[[str], None]) -> list[lis
     machine = recipes[0].machine
     stats = StatCache()
     try:
-        store = Store(store_folder(machine.store), stats, warn)
+        store = Store(store_folder(machine.store), stats, warn, look=True)
         planner = Planner(store, Facts(stats), Path("outputs"), machine.fresh or ())
         return [_plan(recipe, actions, planner) for recipe, actions in zip(recipes, graphs, strict=True)]
     finally:

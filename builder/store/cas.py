@@ -147,12 +147,13 @@ class Content:
 
     def take(self, tree: Tree, folder: Path) -> None:
         """Copy a tree out into a folder, hashing every byte on the way. Raises Damaged, StoreError."""
+        folder.mkdir(parents=True, exist_ok=True)  # also for a tree without files
         for entry in tree.files:
             self.take_file(entry, folder / PurePosixPath(entry.path))
 
     def take_file(self, entry: Entry, target: Path) -> None:
         """Copy one file out under a new name, complete or not at all. Raises Damaged, StoreError."""
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+        partial = target.with_name(f".{os.getpid()}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)

@@ -60,8 +60,11 @@ class Lock:
         return ""
 
     def _open(self) -> int:
-        """Open for reading, which is enough for a lock and works on a file that another user of the store made."""
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Open for writing, as NFS wants it (flock(2)), or for reading where another user of the store made the file."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except PermissionError:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         with contextlib.suppress(PermissionError):  # it is theirs
             os.fchmod(descriptor, 0o644)  # whatever the umask is
         return descriptor

@@ -38,7 +38,7 @@ class Machine:
             os.close(self._descriptors.pop())
 
     def _take(self, name: str, kind: int, *, keep: bool = True) -> bool:
-        descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = ["Root", "add_root", "roots"]
 
 _PLACE = "builder.place.v1"
 _TAG = "builder.root.v1"
+_UNSEEN_S = 30 * 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,14 @@ class Root:
     folder: Path
     keys: tuple[str, ...]
 
-    def gone(self) -> bool:
-        """Say whether the build was removed, as far as this machine can see; what cannot be looked at is not gone."""
+    def gone(self, path: Path) -> bool:
+        """Say whether the build was removed, given the root's own file.
+
+        What this machine cannot see, as a disk that is not mounted, is gone only when it was not built for long.
+        """
         try:
+            if not self.folder.parents[1].is_dir():
+                return path.stat().st_mtime < time.time() - _UNSEEN_S
             self.folder.stat()
         except (FileNotFoundError, NotADirectoryError):
             return True

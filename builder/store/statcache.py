@@ -18,18 +18,19 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
-from builder.digest import digest_file, digest_json
+from builder.digest import digest_file, digest_json, digest_tagged
 
 __all__ = ["FileState", "StatCache", "cache_folder", "file_state", "mend"]
 
 _DATABASE = "files.sqlite"
 _YOUNG_NS = 2_000_000_000
 _NOTE = "builder.note.v1"
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 DROP TABLE IF EXISTS files;
 DROP TABLE IF EXISTS notes;
-CREATE TABLE files (path TEXT PRIMARY KEY, dev INT, ino INT, size INT, mtime INT, ctime INT, sha256 TEXT);
+CREATE TABLE files (path TEXT PRIMARY KEY, dev INT, ino INT, size INT, mtime INT, ctime INT, sha256 TEXT,
+                    own TEXT);
 CREATE TABLE notes (kind TEXT, name TEXT, value TEXT, day INT, PRIMARY KEY (kind, name));
 """
 _DAY_S = 24 * 60 * 60
@@ -70,13 +71,18 @@ class StatCache:
         sha256 = digest_file(path)
         self._seen.pop(str(path), None)
         if not young and file_state(path) == before:
-            self._seen[str(path)] = (before, sha256)
-            self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", (str(path), *before, sha256))
+            self.believe(path, before, sha256)
         return sha256
 
+    def believe(self, path: Path, state: FileState, sha256: str) -> None:
+        """Remember a digest of a file, for as long as it is in this state."""
+        self._seen[str(path)] = (state, sha256)
+        row = (str(path), *state, sha256)
+        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _own(row)))
+
     def _known(self, name: str) -> tuple[FileState, str] | None:
-        row = self._row("SELECT dev, ino, size, mtime, ctime, sha256 FROM files WHERE path = ?", (name,))
-        return (row[:5], str(row[5])) if row else None
+        row = self._row("SELECT * FROM files WHERE path = ?", (name,))
+        return (row[1:6], row[6]) if row and row[7] == _own(row[:7]) else None
 
     def rows(self) -> list[tuple[Path, str]]:
         """Return every remembered file that is as it was, with the digest that it is believed to have."""
@@ -136,6 +142,11 @@ class StatCache:
     def _write(self, query: str, values: tuple[Any, ...]) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._database.execute(query, values)
+
+
+def _own(row: tuple[Any, ...]) -> str:
+    """Return the digest of a row, so that a damaged one is not believed."""
+    return digest_tagged("builder.file.v1", repr(row).encode())
 
 
 def file_state(path: Path) -> FileState:

@@ -39,7 +39,7 @@ class Sweep:
         for path, root in roots(self._store.root):
             if root is None:
                 raise StoreError(f"{path} is damaged, so it is not known what its build needs", REPAIR)
-            if root.gone():
+            if root.gone(path):
                 self._remove("roots", path)
             else:
                 living.append(root)
