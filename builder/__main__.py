@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,19 +40,11 @@ def main() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  for good
         else:
             stream.reconfigure(errors="backslashreplace")
-    _forget_working_directory()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on an interrupt cleans up
     code = run(sys.argv[1:])
     with contextlib.suppress(OSError):  # the disk behind stdout is full, or nobody reads it any more
         sys.stdout.flush()
     sys.exit(code)
-
-
-def _forget_working_directory() -> None:
-    """Import nothing from the folder that we run in: `python -m` puts it first, and it holds somebody's data."""
-    home = Path(__file__).resolve().parents[1]
-    with contextlib.suppress(FileNotFoundError):
-        if sys.path and not sys.flags.safe_path and Path(sys.path[0] or ".").absolute() == Path.cwd() != home:
-            del sys.path[0]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,14 +61,20 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()
         return ExitCode.FAILED
     except OSError as error:
-        from builder.trouble import is_scarcity, trouble
-
-        if is_scarcity(error):
-            scarce = trouble(error, Path(error.filename or "."))
-            show_error(scarce.message, scarce.hint)
-            return ExitCode.FAILED
-        show_error(f"{error.strerror}: {error.filename}" if error.filename else str(error), "")
+        _show_trouble(error)
         return ExitCode.FAILED
+
+
+def _show_trouble(error: OSError) -> None:
+    from builder.trouble import is_scarcity, trouble
+
+    if error.filename is None and error.errno == errno.ENOSPC:
+        show_error(f"cannot write the output: {error.strerror}", "make room where it goes")
+    elif is_scarcity(error):
+        scarce = trouble(error, Path(error.filename or "."))
+        show_error(scarce.message, scarce.hint)
+    else:
+        show_error(f"{error.strerror}: {error.filename}" if error.filename else str(error), "")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -113,6 +113,10 @@ def _recipes(arguments: list[str]) -> tuple[list[Recipe], bool]:
     for word in overrides:
         if word.startswith("-"):
             raise UsageError(f"there is no option '{word}'", did_you_mean(word, (*_SWEEP, *_SHORT, *_HYDRA_FLAGS)))
+        if word in _VERBS:
+            raise UsageError(f"the verb comes first: '{word}' does not", f"write: python -m builder {word} ...")
+        if "=" not in word and not word.startswith("~"):
+            raise UsageError(f"'{word}' sets nothing", f"did you mean recipe={word}?")
     recipes = compose_sweep(overrides) if sweep else [compose(overrides)]
     for recipe in recipes:
         for note in recipe.notes:
@@ -129,8 +133,8 @@ def _build(arguments: list[str]) -> int:
     terminal = Terminal(results=machine.output is Output.TEXT, verbosity=machine.verbosity)
     reader = json_lines if machine.output is Output.JSONL else terminal
     if machine.output is Output.TEXT and machine.verbosity is not Verbosity.QUIET:
-        for recipe in recipes:
-            words = f"{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})"
+        for label, recipe in zip(_labels(recipes, sweep=sweep), recipes, strict=True):
+            words = f"{label}{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})"
             print(harmless(words), flush=True)
     try:
         builds = build(recipes, reader, sweep=sweep)
@@ -145,7 +149,10 @@ def _show(builds: Sequence[Build], *, sweep: bool) -> None:
 
     machine = builds[0].recipe.machine
     if machine.output is Output.TEXT:
-        for finished in builds:
+        labels = _labels([finished.recipe for finished in builds], sweep=sweep)
+        for label, finished in zip(labels, builds, strict=True):
+            if label:
+                print(harmless(label.rstrip()))
             show_build(finished.manifest, finished.folder, idle=finished.idle, verbosity=machine.verbosity)
         if sweep and machine.verbosity is not Verbosity.QUIET:
             print(f"sweep   {builds[0].folder.parent / 'report.html'}")
@@ -155,6 +162,15 @@ def _show(builds: Sequence[Build], *, sweep: bool) -> None:
     else:
         for finished in builds:
             print(json.dumps({"kind": "manifest", "manifest": finished.manifest}, ensure_ascii=False))
+
+
+def _labels(recipes: Sequence[Recipe], *, sweep: bool) -> list[str]:
+    """Return what tells the builds of a sweep apart: number and own words; nothing for a single one."""
+    if not sweep:
+        return [""]
+    common = set(recipes[0].overrides).intersection(*(recipe.overrides for recipe in recipes))
+    own = [" ".join(word for word in recipe.overrides if word not in common) for recipe in recipes]
+    return [f"[{index}] {words}  " for index, words in enumerate(own)]
 
 
 def _severity(code: ExitCode) -> int:

@@ -15,7 +15,7 @@ from builder.engine.events import Event, Events
 from builder.engine.jobs import default_jobs
 from builder.engine.node import Node
 from builder.engine.schedule import Engine
-from builder.errors import Interrupted, StoreError
+from builder.errors import Interrupted, StoreError, UsageError
 from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
 from builder.plan.graph import Action, graph
@@ -59,6 +59,8 @@ def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: b
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
     planned, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
     """
+    if isinstance(recipes, Recipe | str) or not recipes:
+        raise UsageError("build takes a list of recipes", "write build([compose(['recipe=NAME'])])")
     events = Events(*readers)
     graphs = [graph(recipe) for recipe in recipes]
     check_machine(recipes, graphs)

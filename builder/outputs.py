@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import secrets
-import time as clock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from builder.errors import StoreError
-from builder.store.folders import remove_folder
-from builder.store.locks import Lock
+from builder.store.private import private_folder, sweep
 from builder.trouble import trouble
 
 __all__ = ["OUTPUTS", "new_folder", "point"]
 
 OUTPUTS = Path("outputs")
-_GRACE_S = 60  # a folder younger than this may not have its lock yet
 
 
 @contextmanager
 def new_folder(parent: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
     """Yield a private folder and the function that gives it its final name, the time, once it is complete."""
     time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")  # noqa: DTZ005  people look for their own time of day
-    part = parent / f".{time}-{secrets.token_hex(4)}.part"
-    lock = Lock(part / ".lock")
     try:
-        _sweep(parent)
-        part.mkdir(parents=True)
-        lock.acquire()
-        yield part, lambda: _publish(part, parent / time)
+        sweep(parent.glob(".*.part"))
+        with private_folder(parent, lambda: f".{time}-{secrets.token_hex(4)}.part", mode=0o777) as part:
+            yield part, lambda: _publish(part, parent / time)
     except OSError as error:
         raise trouble(error, parent, elsewhere="build in another folder") from error
-    finally:
-        remove_folder(part)
-        lock.release()
 
 
 def _publish(part: Path, final: Path) -> Path:
@@ -53,16 +43,6 @@ def _publish(part: Path, final: Path) -> Path:
             (target / ".lock").unlink()  # held until here: nobody sweeps what is being published
             return target
     raise AssertionError
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the private folders of builds that were killed: nobody holds their lock."""
-    for part in parent.glob(".*.part"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or not ours
-            lock = Lock(part / ".lock")
-            if clock.time() - part.stat().st_mtime > _GRACE_S and lock.acquire():
-                remove_folder(part)
-                lock.release()
 
 
 def point(link: Path, folder: Path) -> None:

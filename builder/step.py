@@ -108,6 +108,19 @@ class Step:
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
     summary: str = ""
 
+    def declares(self, options: Any) -> dict[str, Any]:
+        """Return what it says that it reads and depends on, as JSON: keys are made from this."""
+        stated = self.reproducible
+        return {
+            "packages": [*self.packages],
+            "model_facts": [*self.model_facts],
+            "target_facts": [*self.target_facts],
+            "splits": [*self.splits(options)],
+            "need": self.need.value,
+            "brings": self.brings,
+            "reproducible": (stated if isinstance(stated, Reproducible) else stated(options)).value,
+        }
+
 
 def step(
     *,

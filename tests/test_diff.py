@@ -204,6 +204,7 @@ def test_another_name_and_another_version_of_a_tool_may_make_the_same_bytes(own:
     artifacts = manifest_of(folders(own)[0])["artifacts"]
     artifacts[0].update(action="first", path="artifacts/first/model.onnx")
     other = elsewhere(own, actions=actions, artifacts=artifacts)
+    (own.folder / other / "artifacts" / "simplify").rename(own.folder / other / "artifacts" / "first")
     said = diff(other, str(folders(own)[0]), at=own)
 
     assert said.code == 0, said.out
@@ -662,3 +663,20 @@ def test_changes_lead_from_the_old_mapping_to_the_new_one(old: dict[str, Any], n
             place[last] = change.new
 
     assert canonical(made) == canonical(new)
+
+
+@pytest.mark.parametrize("edit", ["write", "truncate", "remove"])
+def test_a_copy_of_a_build_whose_artifact_was_edited_is_not_equal(own: Project, diff: Diff, edit: str) -> None:
+    other = elsewhere(own)
+    artifact = own.folder / other / "artifacts/quantize/model.onnx"
+    artifact.chmod(0o644)
+    content = artifact.read_bytes()
+    if edit == "remove":
+        artifact.unlink()
+    else:
+        artifact.write_bytes(content[:100] if edit == "truncate" else b"rot" + content[3:])
+    said = diff(other, str(folders(own)[0]), at=own)
+
+    assert said.code == 1
+    assert ("is gone" if edit == "remove" else "was changed after the build") in said.out
+    assert "equal  " not in said.out

@@ -23,9 +23,11 @@ from projects import Project, small_data, small_model
 
 from builder import registry
 from builder.api import Recipe, Status, build, compose, plan
+from builder.digest import digest_file
 from builder.plan.implementation import Code
 from builder.plan.toolchain import Toolchain
 from builder.sources.step import model_source
+from builder.store import statcache
 from builder.store.statcache import StatCache
 
 STEP = """\
@@ -416,14 +418,15 @@ class Workplace(Builds):
         super().__init__()
         self.project = project
 
-    def add(self, tops: dict[str, str] | None = None, more: str = "", **bodies: str) -> None:
+    def add(self, tops: dict[str, str] | None = None, more: dict[str, str] | None = None, **bodies: str) -> None:
         """Install steps that run one after the other, each with the output of the one before it."""
         head = f"import os, sys\nproject = Path({str(self.project.folder)!r})\n"
         steps = {}
         for rank, (name, body) in enumerate(bodies.items()):
             inputs = '{"before": Kind.ENGINE}' if rank else "{}"
             top = (tops or {}).get(name, "")
-            steps[name] = step(name, head + body, rank=10 + rank, inputs=inputs, top=top, more=more)
+            declared = (more or {}).get(name, "")
+            steps[name] = step(name, head + body, rank=10 + rank, inputs=inputs, top=top, more=declared)
         self.project.add_steps(**steps)
         self.names = list(bodies)
 
@@ -489,7 +492,7 @@ made = WORD"""
 @pytest.mark.invariant(7)
 def test_data_that_is_edited_and_restored_around_its_reading_gives_no_result(workplace: Workplace) -> None:
     workplace.add(
-        more=", splits=lambda _: ('test',)",
+        more={"stashed": ", splits=lambda _: ('test',)"},
         stashed=f"""\
 file = Path(job.data.root) / 'test.npz'
 right = file.read_bytes()
@@ -532,7 +535,7 @@ def test_a_tool_that_is_upgraded_during_a_build_is_not_run_under_another_version
     workplace.project.write("site/gear-1.dist-info/METADATA", notes.format(1))
     use = "import gear\nmade = gear.VERSION"
     workplace.add(
-        more=", packages=('gear',)",
+        more={"early": ", packages=('gear',)", "late": ", packages=('gear', 'other')"},
         early=use,
         installer=f"""\
 if {workplace.once}:
@@ -541,10 +544,9 @@ if {workplace.once}:
     (project / 'site/gear-2.dist-info/METADATA').write_text({notes.format(2)!r})""",
         late=use,
     )
-    first = workplace.build()
-    workplace.build()
 
-    assert first["installer"] == CHANGED
+    assert workplace.build() == {"early": "first build", "installer": "first build", "late": CHANGED}
+    workplace.build()
     assert (workplace.made["early"], workplace.made["late"]) == ("2", "2")
 
 
@@ -609,6 +611,43 @@ def test_a_default_is_not_taken_from_an_old_bytecode_file(workplace: Workplace) 
     assert workplace.made["plain"] == "two"
 
 
+@pytest.mark.invariant(7)
+def test_a_step_that_reads_more_than_its_key_was_made_from_gives_no_result(workplace: Workplace) -> None:
+    workplace.add(plain="made = job.model.task.value")
+    workplace.build()
+    source = workplace.project.folder / "site/extra/plain.py"
+    write(source, replace("from_source=", "model_facts=('task',), from_source=")(source.read_bytes()))
+
+    assert workplace.build() == {"plain": "plain was edited after this program had imported it"}
+    forget_steps()
+    assert "plain" in workplace.build()
+    assert workplace.made["plain"] == "classification"
+
+
+@pytest.mark.invariant(7)
+def test_a_file_that_was_young_when_its_slow_reading_began_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(b"content")
+    clock = [time.time_ns()]
+
+    def slowly(path: Path) -> str:
+        clock[0] += 10 * 10**9  # meanwhile a second edit could have left its times alone
+        return digest_file(path)
+
+    monkeypatch.setattr(statcache, "digest_file", slowly)
+    monkeypatch.setattr("time.time_ns", lambda: clock[0])
+    stats = StatCache(tmp_path / "cache")
+    stats.digest(file)
+    young = stats.rows()
+    stats.digest(file)
+    old = stats.rows()
+    stats.close()
+
+    assert (young, [path for path, _ in old]) == ([], [file])
+
+
 # Reached by an import, and not run by the step: how the model is checked, and other functions of a shared module.
 NOT_RUN = {"compile": {"onnxruntime"}, "benchmark": {"onnx"}}
 
@@ -620,7 +659,9 @@ def test_the_version_of_every_package_that_a_step_imports_is_in_its_key(name: st
     stats = StatCache(tmp_path)
     code = Code(stats)
     modules = code.reached([step.run.__module__, "builder.engine.worker"])
-    tops = {top for module in modules for top in code.imports(module) if "." not in top}
+    tops = {
+        top for module in modules for top in code._imports(module, code._file(module) or tmp_path) if "." not in top
+    }
     distributions = packages_distributions()
     needed = {canonicalize_name(each) for top in tops - {"builder"} for each in distributions.get(top, ())}
     declared = set(Toolchain(stats).versions(step.packages))

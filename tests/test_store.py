@@ -207,7 +207,9 @@ def test_a_file_system_that_does_not_exclude_is_refused(tmp_path: Path, monkeypa
 def test_a_private_folder_goes_with_its_build_and_a_dead_builds_folder_with_the_next(
     store: Store, tmp_path: Path
 ) -> None:
-    dead = store.root / "tmp" / "dead"
+    with store.workshop():
+        pass
+    dead = store.root / "tmp" / "1700000000-0123456789ab"
     dead.mkdir(parents=True)
     (dead / "half").write_bytes(b"half")
     os.utime(dead, (time.time() - 120, time.time() - 120))
@@ -275,3 +277,19 @@ def test_a_remembered_digest_that_is_damaged_is_not_believed(tmp_path: Path) -> 
 
     assert again.digest(file) == digest_file(file)
     again.close()
+
+
+@pytest.mark.parametrize("name", ["tmp/results", "logs/2026", "cas", "notes"])
+def test_a_folder_that_holds_something_else_is_never_made_a_store(stats: StatCache, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine" / name / "file"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    os.utime(mine.parent, (0, 0))
+    with (
+        pytest.raises(StoreError, match="is no store and not empty"),
+        Store(tmp_path / "mine", stats, print).workshop(),
+    ):
+        pass
+
+    assert mine.read_text() == "mine"
+    assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / Path(name).parts[0]]

@@ -349,8 +349,8 @@ def test_a_second_copy_that_finds_no_room_says_where_to_put_it(small: Project) -
         left = list(folder.iterdir())
 
     assert done.returncode == 1
-    assert f"no room left on the disk of {folder}/builder-verify-" in done.stderr
-    assert "TMPDIR=/path puts it on another disk" in done.stderr
+    assert f"no room left on the disk of {folder}" in done.stderr
+    assert "TMPDIR=/path" in done.stderr
     assert "Traceback" not in done.stderr
     assert left == []
 

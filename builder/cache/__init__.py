@@ -11,10 +11,9 @@ from builder.outcomes import ExitCode
 from builder.report.terminal import harmless, paint
 from builder.store.statcache import StatCache
 from builder.store.store import Store
+from builder.store.tag import is_store
 
 __all__ = ["cache"]
-
-_FOLDERS = ("cas", "ac", "locks", "tmp", "roots", "logs", "bad")
 
 
 def cache(arguments: list[str]) -> int:
@@ -39,8 +38,8 @@ def _check(request: Request) -> None:
             raise UsageError(f"there is no store {store}", "the first build makes it")
     elif not store.is_dir():
         raise UsageError(f"{store} is not a folder, so it is no store")
-    elif any(store.iterdir()) and not any((store / name).is_dir() for name in _FOLDERS):
-        raise UsageError(f"{store} is not a store: it has neither cas/ nor ac/", "name one: store=FOLDER")
+    elif any(store.iterdir()) and not is_store(store):
+        raise UsageError(f"{store} is not a store: it was not made by a build", "name one: store=FOLDER")
 
 
 def _size(request: Request) -> int:

@@ -47,7 +47,7 @@ def compare_builds(old: Build, new: Build, store: str | None) -> Comparison:
     return Comparison(
         old=old,
         new=new,
-        equal=_equal(old, new, pairs),
+        equal=_equal(old, new, pairs) and not files,
         recipe=changes(old.manifest["recipe"], new.manifest["recipe"]),
         gates=changes(_gates(old), _gates(new)),
         actions=[change for change in found if change is not None],

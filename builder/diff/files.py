@@ -49,7 +49,7 @@ def file_changes(old: Build, new: Build, pairs: Sequence[Pair]) -> tuple[list[Fi
         path = (right or left or Version("", "", 0)).path
         if left is None or right is None:
             found.append(FileChange(path, How.ADDED if left is None else How.REMOVED, left, right))
-        elif left.sha256 == right.sha256:
+        elif left.sha256 == right.sha256 and not _edited(left, right, old, new):
             same += 1
         else:
             found.append(_changed(left, right, old, new))
@@ -68,11 +68,18 @@ def _versions(build: Build, names: dict[str, str]) -> dict[tuple[str, str], Vers
 
 def _changed(left: Version, right: Version, old: Build, new: Build) -> FileChange:
     paths = old.folder / left.path, new.folder / right.path
-    gone = [path for path in paths if not path.is_file()]
-    both = [] if gone else zip(paths, (left, right), strict=True)
-    edited = [path for path, its in both if digest_file(path) != its.sha256]
-    if gone or edited:
-        words = [*(f"{path} is gone" for path in gone), *(f"{path} was changed after the build" for path in edited)]
-        return FileChange(right.path, How.CHANGED, left, right, note=f"not compared further: {', '.join(words)}")
+    if edited := _edited(left, right, old, new):
+        return FileChange(right.path, How.CHANGED, left, right, note=f"not compared further: {', '.join(edited)}")
     graph = graph_change(*paths) if right.path.endswith(_MODEL) else None
     return FileChange(right.path, How.CHANGED, left, right, byte_difference(*paths), graph)
+
+
+def _edited(left: Version, right: Version, old: Build, new: Build) -> list[str]:
+    """Return what became of the files since they were delivered, in words; nothing where they are as they were."""
+    words = []
+    for path, its in ((old.folder / left.path, left), (new.folder / right.path, right)):
+        if not path.is_file():
+            words.append(f"{path} is gone")
+        elif digest_file(path) != its.sha256:
+            words.append(f"{path} was changed after the build")
+    return list(dict.fromkeys(words))

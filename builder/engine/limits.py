@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,14 @@ def broken_limit(node: Node, worker: Worker) -> LimitError | None:
     name = f"limits.{node.action.name.removesuffix('@host')}"
     seconds, memory_mib = node.limits.seconds, node.limits.memory_mib
     if seconds is not None and time.monotonic() - node.started > seconds:
-        return _error(node, f"did not finish within {seconds:g} s", f"{name}.seconds={2 * seconds:g}")
+        return _error(node, f"did not finish within {seconds:g} s", f"{name}.seconds={max(10, math.ceil(2 * seconds))}")
     if memory_mib is None:
         return None
     used_mib = worker.memory_bytes() / _MIB
     if used_mib <= memory_mib:
         return None
     words = f"used {used_mib:.0f} MiB of memory; its limit is {memory_mib:g} MiB"
-    return _error(node, words, f"{name}.memory_mib={2 * memory_mib:g}")
+    return _error(node, words, f"{name}.memory_mib={math.ceil(2 * used_mib)}")
 
 
 def _error(node: Node, words: str, override: str) -> LimitError:

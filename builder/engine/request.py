@@ -43,6 +43,7 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
         "readable": _readable(action, folder),
         "files": _files(parts, data),
         "modules": parts.get("implementation"),
+        "declared": action.step.declares(action.options),
     }
 
 

@@ -94,7 +94,9 @@ def _run(request: dict[str, Any], imports: Imports) -> dict[str, Any]:
 
     with guarded(imports, request):
         step = _step(request)
-        result = step.run(_options(step, request), _job(request))
+        options = _options(step, request)
+        _check_declared(step, options, request)
+        result = step.run(options, _job(request))
     check_outputs(step, Path(request["output"]), deferred=bool(result.deferred))
     return {
         "facts": _plain(result.facts),
@@ -117,6 +119,14 @@ def _options(step: Step, request: dict[str, Any]) -> Any:
     from builder.typed import from_plain
 
     return None if step.options is type(None) else from_plain(step.options, request["options"], "options")
+
+
+def _check_declared(step: Step, options: Any, request: dict[str, Any]) -> None:
+    """Raise StepError where the builder made the key from an older version of the step, imported some time ago."""
+    from builder.errors import StepError
+
+    if step.declares(options) != request["declared"]:
+        raise StepError(f"{step.name} was edited after this program had imported it", "start the program again")
 
 
 def _job(request: dict[str, Any]) -> Job:

@@ -61,11 +61,6 @@ class Code:
             waiting += [inner for inner in self._imports(name, file) if self._is_ours(inner, ours)]
         return found
 
-    def imports(self, name: str) -> list[str]:
-        """Return the modules, of whomever, that a module which was reached imports, with the packages that this runs."""
-        file = self._file(name)
-        return self._imports(name, file) if file else []
-
     def _digest(self, name: str, file: Path) -> str:
         if name not in self._digests:
             self._digests[name] = self._stats.digest(file)

@@ -45,7 +45,7 @@ class Planned:
         return self.error.message if self.error else self.decision.reason
 
 
-def plan(recipe: Recipe, warn: Callable[[str], None]) -> list[Planned]:
+def plan(recipe: Recipe, warn: Callable[[str], None] = lambda _: None) -> list[Planned]:
     """Return the actions of a recipe in order. Raises RecipeError, UsageError."""
     return plan_all([recipe], warn)[0]
 

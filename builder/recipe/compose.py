@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -39,15 +40,18 @@ _TROUBLE = (
 
 __all__ = ["compose", "compose_sweep", "group_options"]
 
+_one_at_a_time = threading.RLock()  # Hydra is one for the whole process
+
 
 def compose(overrides: Sequence[str] = ()) -> Recipe:
     """Resolve a command line such as `["recipe=jetson_int8", "steps.quantize.calibration.samples=64"]`.
 
     Raises RecipeError or UsageError with the place, what was expected, and the nearest right spelling.
     """
-    register()
-    loaded_recipes.clear()
+    if isinstance(overrides, str):
+        raise UsageError(f"overrides are a list of words, got {overrides!r}", f"write [{overrides!r}]")
     with _hydra():
+        loaded_recipes.clear()
         try:
             config = hydra_compose("build", overrides=list(overrides), return_hydra_config=True)
         except BuilderError:
@@ -59,8 +63,9 @@ def compose(overrides: Sequence[str] = ()) -> Recipe:
 
 def compose_sweep(overrides: Sequence[str]) -> list[Recipe]:
     """Resolve every combination of a sweep: `["recipe=a,b", "steps.quantize.calibration.samples=64,128"]`."""
-    register()
-    parsed = _parse(overrides)
+    with _one_at_a_time:
+        register()
+        parsed = _parse(overrides)
     choices = [[*_values(override)] for override in parsed]
     for override, values in zip(parsed, choices, strict=True):
         if not values:
@@ -70,7 +75,6 @@ def compose_sweep(overrides: Sequence[str]) -> list[Recipe]:
 
 def group_options(group: str) -> list[str]:
     """Return what can be chosen in a config group: the user's and ours."""
-    register()
     with _hydra():
         return _group_options(group)
 
@@ -82,8 +86,10 @@ def _group_options(group: str) -> list[str]:
 @contextmanager
 def _hydra() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with initialize_config_dir(str(share() / "conf"), version_base="1.3"):
-        yield
+    with _one_at_a_time:
+        register()
+        with initialize_config_dir(str(share() / "conf"), version_base="1.3"):
+            yield
 
 
 def _read(config: DictConfig, overrides: tuple[str, ...]) -> Recipe:

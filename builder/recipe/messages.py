@@ -10,7 +10,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from builder.errors import RecipeError, UsageError, did_you_mean
-from builder.registry import step_names
+from builder.registry import is_step, step_names
 
 __all__ = ["explain"]
 
@@ -69,7 +69,10 @@ def _unknown_key(cause: OmegaConfBaseException) -> RecipeError:
     known = [str(name) for name in parent] if parent is not None and hasattr(parent, "keys") else []
     known = [name for name in known if name != "hydra"] + ([] if "." in full_key else ["recipe"])
     where = full_key[: -len(key)].rstrip(".")
-    return RecipeError(f"{where + ': ' if where else ''}there is no key '{key}'", did_you_mean(key, known))
+    hint = did_you_mean(key, known)
+    if where in ("limits", "gates") and is_step(key):
+        hint = f"for one action, write +{where}.{key}.NAME=..."
+    return RecipeError(f"{where + ': ' if where else ''}there is no key '{key}'", hint)
 
 
 def _no_override(found: re.Match[str], overrides: Sequence[str]) -> RecipeError | UsageError:

@@ -30,6 +30,8 @@ def read_recipe(
     for key in plain:
         if key not in _KEYS:
             raise RecipeError(f"there is no key '{key}'", did_you_mean(key, _KEYS))
+    if isinstance(plain["fresh"], str):
+        plain = {**plain, "fresh": [plain["fresh"]]}
     model = _model(plain["model"], choices)
     steps, notes = _steps(plain["steps"])
     recipe = Recipe(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.errors import StoreError
 
-__all__ = ["Lock", "check_locking"]
+__all__ = ["Lock", "check_locking", "is_held"]
 
 
 class Lock:
@@ -60,7 +60,7 @@ class Lock:
         return ""
 
     def _open(self) -> int:
-        """Open for writing, as NFS wants it (flock(2)), or for reading where another user of the store made the file."""
+        """Open for writing, as NFS wants it (flock(2)), or for reading where another user made the file."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except PermissionError:
@@ -78,6 +78,23 @@ class Lock:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+def is_held(path: Path) -> bool:
+    """Say whether somebody holds a lock, without a trace; one that this user may not look at counts as held."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def check_locking(folder: Path) -> None:

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from builder.store.actions import ActionCache, Record
 from builder.store.cas import Content, Damaged, Tree
-from builder.store.folders import make_folder, remove_folder
+from builder.store.folders import make_folder
 from builder.store.locks import Lock, check_locking
+from builder.store.private import private_folder, sweep
 from builder.store.statcache import StatCache
+from builder.store.tag import claim
 from builder.trouble import trouble
 
 __all__ = ["Store", "store_folder"]
 
-_GRACE_S = 60  # a folder younger than this may not have its lock yet
+_WORKSHOP = re.compile(r"\d{9,}-[0-9a-f]{12}")  # when it began, and something of its own
 _TOUCH_S = 30 * 60  # how exactly it is known when a result was used last; the cleaning allows for an hour
 
 
@@ -139,24 +142,19 @@ class Store:
     def workshop(self) -> Iterator[Path]:
         """Yield a private folder for one build; it goes when the build does, and one left by a dead build goes too."""
         work = self.root / "tmp"
-        try:
-            make_folder(work, self.root)
-            check_locking(work)
-            _sweep(work)
-            mine = work / f"{int(time.time())}-{secrets.token_hex(6)}"
-            mine.mkdir(mode=0o700)
-            lock = Lock(mine / ".lock")
-            lock.acquire()
-            builds = self._lock("builds")
-            builds.wait(shared=True)
-        except OSError as error:
-            raise trouble(error, self.root) from error
-        try:
+        with ExitStack() as stack:
+            try:
+                claim(self.root)
+                make_folder(work, self.root)
+                check_locking(work)
+                sweep(path for path in work.iterdir() if _WORKSHOP.fullmatch(path.name))
+                mine = stack.enter_context(private_folder(work, _workshop_name))
+                builds = self._lock("builds")
+                stack.callback(builds.release)
+                builds.wait(shared=True)
+            except OSError as error:
+                raise trouble(error, self.root) from error
             yield mine
-        finally:
-            remove_folder(mine)
-            lock.release()
-            builds.release()
 
     def set_aside(self, path: Path, why: str) -> None:
         """Move what is damaged out of the way, where it can be looked at, and say so."""
@@ -194,11 +192,5 @@ class Store:
         return True
 
 
-def _sweep(work: Path) -> None:
-    """Remove the private folders of builds that are dead: nobody holds their lock."""
-    for folder in work.iterdir():
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            lock = Lock(folder / ".lock")
-            if folder.is_dir() and time.time() - folder.stat().st_mtime > _GRACE_S and lock.acquire():
-                remove_folder(folder)
-                lock.release()
+def _workshop_name() -> str:
+    return f"{int(time.time())}-{secrets.token_hex(6)}"

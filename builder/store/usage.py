@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +13,12 @@ from pathlib import Path
 from builder.errors import StoreError
 from builder.store.actions import Record
 from builder.store.cas import Content, Damaged
+from builder.store.private import is_dead
 
-__all__ = ["DIGEST", "Amount", "Workshop", "amount", "objects", "reached", "walk", "workshops"]
+__all__ = ["DIGEST", "WORKSHOP", "Amount", "Workshop", "amount", "objects", "reached", "walk", "workshops"]
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-_GRACE_S = 60  # a folder younger than this may not have its lock yet
+WORKSHOP = re.compile(r"\d{9,}-[0-9a-f]{12}")
 
 
 @dataclass
@@ -94,25 +93,6 @@ def workshops(root: Path) -> list[Workshop]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         with suppress(FileNotFoundError):
             status = path.lstat()
-            if stat.S_ISDIR(status.st_mode):
-                began = re.match(r"\d{9,}(?=-)", path.name)
-                alive = time.time() - status.st_mtime < _GRACE_S or _is_held(path / ".lock")
-                found.append(Workshop(path, float(began[0]) if began else status.st_mtime, alive))
+            if stat.S_ISDIR(status.st_mode) and WORKSHOP.fullmatch(path.name):
+                found.append(Workshop(path, float(path.name.partition("-")[0]), not is_dead(path)))
     return found
-
-
-def _is_held(lock: Path) -> bool:
-    """Say whether somebody holds a lock, without a trace; one that this user may not look at counts as held."""
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

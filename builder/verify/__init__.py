@@ -7,8 +7,12 @@ Bazel's advice, to compare the execution logs of two builds, leaves it to the re
 
 from __future__ import annotations
 
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 from builder.build import build, interruptible
 from builder.engine.events import Event, Events
@@ -17,6 +21,8 @@ from builder.outcomes import Status
 from builder.recipe.compose import compose
 from builder.recipe.schema import Output, Recipe
 from builder.report.terminal import Terminal, json_lines
+from builder.store.private import private_folder, sweep
+from builder.trouble import trouble
 from builder.verify.again import rebuild
 from builder.verify.judge import Verification
 from builder.verify.show import show
@@ -59,9 +65,22 @@ def verify_recipe(recipe: Recipe, events: Events, *, keep: Path | None = None) -
     made = [node.action.name for node in first.nodes if node.outcome and node.outcome.status is Status.BUILT]
     if made:
         events(Event("note", message=f"the first build of {', '.join(made)} was made just now, in the usual store"))
-    with interruptible(), TemporaryDirectory(prefix="builder-verify-", ignore_cleanup_errors=True) as scratch:
-        judged = rebuild(recipe, first.nodes, Path(scratch), events, keep or Path(scratch) / "copies")
+    with interruptible(), _scratch() as scratch:
+        judged = rebuild(recipe, first.nodes, scratch, events, keep or scratch / "copies")
     return Verification(recipe.name, judged, made, keep if keep and keep.is_dir() else None)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder under TMPDIR; what an earlier run that was killed left there goes."""
+    place, mine = Path(gettempdir()), f"builder-verify-{os.getuid()}-"
+    try:
+        sweep(place.glob(f"{mine}*"))
+        folder = private_folder(place, lambda: f"{mine}{secrets.token_hex(6)}")
+        with folder as scratch:
+            yield scratch
+    except OSError as error:
+        raise trouble(error, place, elsewhere="put the second copy on another disk: TMPDIR=/path") from error
 
 
 def _keep(folders: list[str]) -> Path | None:

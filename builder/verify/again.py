@@ -22,6 +22,7 @@ from builder.store.actions import Record
 from builder.store.cas import Damaged, Entry
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
+from builder.store.tag import claim
 from builder.verify.judge import Judged, Stores, is_fetched, judge, judge_alone
 
 __all__ = ["rebuild"]
@@ -41,6 +42,7 @@ def rebuild(recipe: Recipe, first: Sequence[Node], scratch: Path, events: Events
 
     stats = StatCache(scratch / "cache")
     try:
+        claim(scratch / "store")
         stores = Stores(Store(store_folder(recipe.machine.store), stats, warn), Store(scratch / "store", stats, warn))
         alone = {node.action.name: verdict for node in first if (verdict := judge_alone(node, stores.first))}
         again = {node.action.name: _again(node) for node in first if node.action.name not in alone}
