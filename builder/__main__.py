@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -42,8 +41,13 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on an interrupt cleans up
     code = run(sys.argv[1:])
-    with contextlib.suppress(OSError):  # the disk behind stdout is full, or nobody reads it any more
+    try:
         sys.stdout.flush()
+    except OSError as error:  # the disk behind stdout is full, or nobody reads it any more
+        if not isinstance(error, BrokenPipeError):
+            _show_trouble(error)
+        code = code or ExitCode.FAILED
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the very end
     sys.exit(code)
 
 

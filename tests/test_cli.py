@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from projects import Project
@@ -135,3 +138,44 @@ def test_nothing_is_imported_from_the_folder_that_it_runs_in(small: Project) -> 
     small.write("yaml.py", "raise RuntimeError('this is somebody else')")
 
     assert small.run("recipe=small").returncode == 0
+
+
+def test_a_module_in_the_working_directory_is_not_imported(project: Project) -> None:
+    for name in ("json", "onnx", "builder_helper"):
+        project.write(f"{name}.py", "raise SystemExit('imported from the working directory')")
+    done = project.run("list")
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("cpu_int8",), "did you mean recipe=cpu_int8?"),
+        (("-q", "verify", "recipe=cpu_int8"), "the verb comes first"),
+        (("recipe=cpu_int8", "limits.quantize.seconds=3"), "write +limits.quantize.NAME=..."),
+    ],
+)
+def test_a_word_in_the_wrong_form_is_answered_with_the_right_one(
+    project: Project, words: tuple[str, ...], says: str
+) -> None:
+    done = project.run(*words)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_a_full_disk_behind_stdout_is_told_as_such(project: Project) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "builder", "list"],
+            cwd=project.folder,
+            env=project.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert "cannot write the output" in done.stderr

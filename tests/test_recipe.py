@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from builder.errors import BuilderError, RecipeError
+from builder.errors import BuilderError, RecipeError, UsageError
 from builder.recipe.compose import compose, compose_sweep, group_options
 from builder.recipe.locations import share
 from builder.typed import to_plain
@@ -237,3 +238,15 @@ def _values(value: object) -> list[object]:
     if isinstance(value, list):
         return [value, *(inner for item in value for inner in _values(item))]
     return [value]
+
+
+def test_recipes_can_be_composed_in_several_threads_at_once() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        names = [*pool.map(lambda name: compose([f"recipe={name}"]).name, ["cpu_int8", "jetson_int8"] * 4)]
+
+    assert names == ["cpu_int8", "jetson_int8"] * 4
+
+
+def test_one_text_instead_of_a_list_of_overrides_is_refused() -> None:
+    with pytest.raises(UsageError, match="a list of words"):
+        compose("recipe=cpu_int8")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["descendants", "end", "resident_bytes"]
+__all__ = ["descendants", "end", "is_stopped", "resident_bytes"]
 
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -25,6 +25,11 @@ def descendants(pid: int) -> list[int]:
         found += below
         waiting += below
     return [child for child in found if _state(child) not in ("Z", "X", "")]
+
+
+def is_stopped(pid: int) -> bool:
+    """Say whether a process was stopped, as by Ctrl-Z."""
+    return _state(pid) in ("T", "t")
 
 
 def resident_bytes(pids: Iterable[int]) -> int:

@@ -19,6 +19,7 @@ from builder.engine.events import Event, Events
 from builder.engine.limits import broken_limit
 from builder.engine.node import Node, Outcome
 from builder.engine.pool import Pool, Worker
+from builder.engine.processes import is_stopped
 from builder.engine.request import make_request
 from builder.errors import BuilderError, LimitError, StepError, StoreError, WorkerError
 from builder.outcomes import Status
@@ -158,7 +159,9 @@ class Engine:
             if node.lock is None:
                 lock = self._store.lock(node.decision.key)
                 if not lock.acquire():
-                    self._tell(f"another build (process {lock.holder()}) is making {node.action.name}; waiting for it")
+                    self._tell(
+                        f"another build ({_process(lock.holder())}) is making {node.action.name}; waiting for it"
+                    )
                     return False
                 node.lock = lock
             node.machine = node.machine or Machine()
@@ -285,6 +288,12 @@ class Engine:
             self._missing[id(user)] -= 1
             if not self._missing[id(user)]:
                 self._ready.append(user)
+
+
+def _process(holder: str) -> str:
+    """Say which process it is, and what to do where it cannot go on by itself."""
+    stopped = holder.isdigit() and is_stopped(int(holder))
+    return f"process {holder}, which is stopped: kill -CONT {holder}" if stopped else f"process {holder}"
 
 
 def _progress(node: Node, answer: Mapping[str, Any]) -> Event:
