@@ -110,8 +110,9 @@ class Vandal:
     def leave_debris(self, what: int, which: int) -> None:
         """Leave what a killed builder could have left."""
         debris = self.folder / "store" / ["tmp/1-dead/1/output", "cas/ff", "locks/ff"][what % 3]
-        debris.mkdir(parents=True, exist_ok=True)
-        (debris / f"half-{which % 3}").write_bytes(b"half")
+        if self.right:  # there is a store
+            debris.mkdir(parents=True, exist_ok=True)
+            (debris / f"half-{which % 3}").write_bytes(b"half")
 
     def _kept(self, which: int, kind: str = "") -> list[Path]:
         """Return one file that a result needs, if there is any: an object of `cas`, or a record of `ac`."""
