@@ -4,7 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from projects import Project, write_small
+
+settings.register_profile("builder", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are noisy
+settings.load_profile("builder")
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_a_product_does_not_depend_on_the_order_of_its_terms(length: int) -> Non
     product = exact.matmul(a, b)
 
     assert product.tobytes() == exact.matmul(a[:, order], b[order]).tobytes()
-    assert np.abs(product - a.astype(np.float64) @ b).max() <= 2e-5 * np.abs(product).max()
+    assert np.abs(product - a.astype(np.float64) @ b).max() <= 1e-4 * np.abs(product).max()
 
 
 def test_a_sum_does_not_depend_on_the_order_of_its_terms() -> None:
