@@ -96,7 +96,8 @@ def test_a_dead_lock_holder_blocks_nobody(tmp_path: Path, *, stopped: bool) -> N
     holder.communicate(timeout=60)
     finish(other)
 
-    assert said[1]["message"] == f"another build (process {holder.pid}) is making slow; waiting for it"
+    process = f"process {holder.pid}{f', which is stopped: kill -CONT {holder.pid}' if stopped else ''}"
+    assert said[1]["message"] == f"another build ({process}) is making slow; waiting for it"
     assert [execution.ended for execution in executions(folders[0])] == [False]
     assert delivered(folders[1]) == expected(spec, folders[1])
     assert left_running(tmp_path) == []
