@@ -19,8 +19,8 @@ from builder.engine.events import Event, Events
 from builder.engine.limits import broken_limit
 from builder.engine.node import Node, Outcome
 from builder.engine.pool import Pool, Worker
-from builder.engine.processes import is_stopped
 from builder.engine.request import make_request
+from builder.engine.tell import as_error, error_of, finished_event, last_line, process_words, progress_event
 from builder.errors import BuilderError, LimitError, StepError, StoreError, WorkerError
 from builder.outcomes import Status
 from builder.plan.decide import Planner
@@ -160,7 +160,7 @@ class Engine:
                 lock = self._store.lock(node.decision.key)
                 if not lock.acquire():
                     self._tell(
-                        f"another build ({_process(lock.holder())}) is making {node.action.name}; waiting for it"
+                        f"another build ({process_words(lock.holder())}) is making {node.action.name}; waiting for it"
                     )
                     return False
                 node.lock = lock
@@ -183,7 +183,7 @@ class Engine:
             if node.decision.record is None:
                 self._launch(node)
         except (BuilderError, OSError) as error:
-            self._failed(node, _as_error(error, self._store.root))
+            self._failed(node, as_error(error, self._store.root))
             return True
         if node.decision.record is not None:
             node.close()
@@ -232,7 +232,7 @@ class Engine:
         node = self._release(worker)
         ending = worker.death()
         self._pool.discard(worker)
-        last = _last_line(node.tail())
+        last = last_line(node.tail())
         hint = f"its last output: {last}" if last else "it printed nothing"
         if "SIGKILL" in ending:
             hint += "; the kernel does this when memory runs out"
@@ -251,17 +251,17 @@ class Engine:
         if worker not in self._running:
             return  # a thread of a step that goes on reporting after its result
         if answer["answer"] == "progress":
-            self._events(_progress(self._running[worker], answer))
+            self._events(progress_event(self._running[worker], answer))
             return
         node = self._release(worker)
         self._pool.give_back(worker, clean=answer["clean"])
         if answer["answer"] == "failed":
-            self._failed(node, _error(answer))
+            self._failed(node, error_of(answer))
             return
         try:
             outcome = commit(node, answer, self._store, self._planner, self._folder)
         except (BuilderError, OSError, ValueError) as error:  # ValueError: facts that are no JSON
-            self._failed(node, _as_error(error, self._store.root))
+            self._failed(node, as_error(error, self._store.root))
             return
         self._finish(node, outcome)
         node.close()
@@ -283,55 +283,8 @@ class Engine:
             node.log = node.keep_log(self._store)
             if not isinstance(outcome.error, LimitError):  # the limit of another build may be another
                 self._done.setdefault(outcome.key, outcome)
-        self._events(_finished(node, outcome, self._store))
+        self._events(finished_event(node, outcome, self._store))
         for user in self._users.get(id(node), ()):
             self._missing[id(user)] -= 1
             if not self._missing[id(user)]:
                 self._ready.append(user)
-
-
-def _process(holder: str) -> str:
-    """Say which process it is, and what to do where it cannot go on by itself."""
-    stopped = holder.isdigit() and is_stopped(int(holder))
-    return f"process {holder}, which is stopped: kill -CONT {holder}" if stopped else f"process {holder}"
-
-
-def _progress(node: Node, answer: Mapping[str, Any]) -> Event:
-    done, total, what = int(answer["done"] or 0), int(answer["total"] or 0), str(answer["what"] or "")
-    return Event("progress", node.build, node.action.name, done=done, total=total, message=what)
-
-
-def _finished(node: Node, outcome: Outcome, store: Store) -> Event:
-    record = outcome.record
-    return Event(
-        "finished",
-        node.build,
-        node.action.name,
-        outcome.status.word,
-        outcome.key,
-        outcome.reason,
-        sum(store.content.tree(tree).bytes for tree in record.outputs.values()) if record else None,
-        outcome.seconds,
-        facts=tuple((name, str(value)) for name, value in record.facts.items()) if record else (),
-        hint=outcome.error.hint if outcome.error else "",
-        log=str(node.log or ""),
-    )
-
-
-def _error(answer: Mapping[str, Any]) -> BuilderError:
-    from builder import errors
-
-    kind = getattr(errors, answer["kind"], StepError)
-    made: BuilderError = kind(answer["message"], answer["hint"])
-    return made
-
-
-def _as_error(error: Exception, root: Path) -> BuilderError:
-    if isinstance(error, OSError):
-        return trouble(error, root)
-    return error if isinstance(error, BuilderError) else StoreError(str(error))
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
