@@ -22,6 +22,7 @@ from builder.plan.graph import Action, graph
 from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
 from builder.recipe.schema import Limits, Recipe
+from builder.report.prepare import Prepare
 from builder.store.cas import Damaged
 from builder.store.roots import add_root
 from builder.store.statcache import StatCache
@@ -61,7 +62,7 @@ def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: b
     """
     if isinstance(recipes, Recipe | str) or not recipes:
         raise UsageError("build takes a list of recipes", "write build([compose(['recipe=NAME'])])")
-    events = Events(*readers)
+    events = Events(*readers, Prepare())
     graphs = [graph(recipe) for recipe in recipes]
     check_machine(recipes, graphs)
     stats = StatCache()

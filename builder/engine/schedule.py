@@ -79,11 +79,14 @@ class Engine:
         """Give every node an outcome. Nothing is left running, whatever happens."""
         self._events(Event("planned", total=len(nodes)))
         self._connect(nodes)
+        ahead = (node for node in nodes if node.outcome is None)
         try:
             while self._ready or self._startable or self._measuring or self._running:
                 self._settle_all()
                 self._start_all()
                 if self._running:
+                    if (later := next(ahead, None)) is not None:
+                        self._planner.look_ahead(later.action)
                     self._listen()
                 elif not self._ready and (self._startable or self._measuring):
                     time.sleep(_POLL_S)  # all that is left waits for other builds

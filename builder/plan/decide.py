@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from builder.digest import digest_json
+from builder.errors import BuilderError
 from builder.outcomes import Status
 from builder.plan.graph import Action
 from builder.plan.keys import Facts, key_of, key_parts
@@ -58,6 +60,12 @@ class Planner:
         if action.target.runtime == "onnxruntime":
             return ""
         return f"this version measures ONNX Runtime, not {action.target.runtime}"
+
+    def look_ahead(self, action: Action) -> None:
+        """Read what the action's key will need, while there is time; what is wrong with it is said in its turn."""
+        with contextlib.suppress(BuilderError):
+            self._facts.code(action.step.run.__module__)
+            self._facts.tools(action.step.packages)
 
     def decide(self, recipe: str, action: Action, inputs: Mapping[str, str]) -> Decision:
         """Return what becomes of an action whose input digests are known. Raises SourceError, DataError."""

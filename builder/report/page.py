@@ -15,7 +15,7 @@ from builder.report.headline import system
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render", "render_sweep"]
+__all__ = ["environment", "render", "render_sweep"]
 
 _TONES = {
     "built": "good",
@@ -30,16 +30,16 @@ _TONES = {
 
 def render(report: dict[str, Any]) -> str:
     """Return the page of a report (see `report_document`): self-contained HTML, the same bytes for the same report."""
-    environment = _environment()
+    templates = environment()
     manifest = report["manifest"]
     names = findings.Names(manifest)
-    script = _source(environment, "sort.js")
+    script = _source(templates, "sort.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         report=report,
         manifest=manifest,
         names=names,
-        style=_source(environment, "style.css"),
+        style=_source(templates, "style.css"),
         script=script,
         script_hash=f"sha256-{digest}",
         figures=views.figures(report),
@@ -53,26 +53,27 @@ def render(report: dict[str, Any]) -> str:
 
 def render_sweep(document: dict[str, Any]) -> str:
     """Return the page of a sweep's report.json (see `write_sweep`)."""
-    environment = _environment()
+    templates = environment()
     rows = [{**build, "figures": views.figures(build)} for build in document["builds"]]
     kept = sum(build["status"] != "failed" for build in rows)
-    return environment.get_template("sweep.html").render(
-        builds=rows, kept=kept, common=document["common"], style=_source(environment, "style.css")
+    return templates.get_template("sweep.html").render(
+        builds=rows, kept=kept, common=document["common"], style=_source(templates, "style.css")
     )
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of the page, with the words that they call."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    templates = Environment(
         loader=PackageLoader("builder.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    templates.filters.update(
         after=str.removeprefix,
         arrows=lambda text: text.replace("->", "\N{RIGHTWARDS ARROW}"),
         bytes=words.size,
@@ -89,13 +90,13 @@ def _environment() -> Environment:
         when=words.when,
         tone=_TONES.__getitem__,
     )
-    environment.globals.update(missing=findings.missing, near=findings.fidelity)
-    return environment
+    templates.globals.update(missing=findings.missing, near=findings.fidelity)
+    return templates
 
 
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+def _source(templates: Environment, name: str) -> str:
+    assert templates.loader is not None
+    return templates.loader.get_source(templates, name)[0]
 
 
 def _data_name(manifest: Mapping[str, Any]) -> str:

@@ -49,11 +49,14 @@ class ActionCache:
 
     def folder(self, key: str) -> Path:
         """Return where the results of a key lie; its time is when one of them was last made or used."""
-        return Path(f"{self._root}/{key[:2]}/{key}")  # one parse, not three: it is asked for every action
+        return Path(self._name(key))
+
+    def _name(self, key: str) -> str:
+        return f"{self._root}/{key[:2]}/{key}"  # text: pathlib takes its time, and this is asked for every action
 
     def touch(self, key: str, grain_s: float) -> None:
         """Set the time of a key's folder to now, if it is older than that. Raises OSError."""
-        folder = f"{self._root}/{key[:2]}/{key}"
+        folder = self._name(key)
         if os.stat(folder).st_mtime < time.time() - grain_s:  # noqa: PTH116  for every action of every build
             os.utime(folder)
 
@@ -64,13 +67,13 @@ class ActionCache:
 
     def records(self, key: str) -> Iterator[tuple[Path, Record | None]]:
         """Yield every result of a key with its file; None for one that is damaged."""
-        folder = self.folder(key)
+        folder = self._name(key)
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208  for every action of every build
         except (FileNotFoundError, NotADirectoryError):
             names = []
         except OSError as error:
-            raise trouble(error, folder, doing="read") from error
+            raise trouble(error, Path(folder), doing="read") from error
         for name in names:
             if name.endswith(".json"):
                 path = Path(f"{folder}/{name}")
@@ -102,7 +105,8 @@ def read_record(path: Path) -> Record | None:
     Raises FileNotFoundError where it is gone, StoreError where it cannot be read at all.
     """
     try:
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  for every action of every build
+            content = file.readall()
     except IsADirectoryError:
         return None
     except FileNotFoundError:

@@ -62,13 +62,13 @@ class Content:
         self._root = root
         self._stats = stats
         self._set_aside = set_aside
-        self._paths: dict[str, Path] = {}
         self._trees: dict[str, Tree] = {}  # listings that were read and found right
 
     def path(self, digest: str) -> Path:
-        if digest not in self._paths:  # several times for every file, and pathlib takes its time
-            self._paths[digest] = Path(f"{self._root}/{digest[:2]}/{digest}")
-        return self._paths[digest]
+        return Path(self._name(digest))
+
+    def _name(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest}"  # text: pathlib takes its time, and this is asked for every file
 
     def add_file(self, source: Path, private: Path) -> Entry:
         """Copy a file in, by way of a private folder on the same disk. Raises StoreError."""
@@ -119,9 +119,9 @@ class Content:
 
     def check(self, digest: str) -> None:
         """Raise Damaged unless the object is there with the right bytes; wrong ones are set aside."""
-        path = self.path(digest)
+        path = self._name(digest)
         with self._reading(digest):
-            if path.is_symlink():
+            if os.path.islink(path):  # noqa: PTH114  text
                 raise self._damaged(digest)
             same = self._stats.digest(path) == digest or self._stats.hash(path) == digest  # memory may be wrong too
         if not same:
@@ -169,8 +169,8 @@ class Content:
                 partial.unlink(missing_ok=True)
 
     def _bytes(self, digest: str) -> bytes:
-        with self._reading(digest):
-            content = self.path(digest).read_bytes()
+        with self._reading(digest), open(self._name(digest), "rb", buffering=0) as file:  # noqa: PTH123  text
+            content = file.readall()
         if digest_bytes(content) != digest:
             raise self._damaged(digest)
         return content
@@ -178,18 +178,18 @@ class Content:
     @contextmanager
     def _reading(self, digest: str) -> Iterator[None]:
         """Turn what reading an object can raise into what it means. Raises Damaged, StoreError."""
-        path = self.path(digest)
+        name = self._name(digest)
         try:
             yield
         except FileNotFoundError as error:
-            if error.filename not in (None, str(path)) or path.is_file():
+            if error.filename not in (None, name) or Path(name).is_file():
                 raise  # it is about where the bytes go
             raise Damaged(digest, "missing") from error
         except OSError as error:
-            if error.errno in _NO_FILE and error.filename == str(path):
+            if error.errno in _NO_FILE and error.filename == name:
                 raise self._damaged(digest) from error
-            if error.filename == str(path) or error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO):
-                raise trouble(error, path, doing="read") from error
+            if error.filename == name or error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO):
+                raise trouble(error, Path(name), doing="read") from error
             raise
 
     def _damaged(self, digest: str) -> Damaged:
@@ -222,8 +222,7 @@ def tree_listing(entries: Iterable[Entry]) -> bytes:
 
 
 def _leads_out(path: str) -> bool:
-    parts = PurePosixPath(path)
-    return parts.is_absolute() or ".." in parts.parts
+    return path.startswith("/") or ".." in path.split("/")
 
 
 def _size(file: Path) -> int | None:

@@ -53,7 +53,7 @@ class StatCache:
         self._seen: dict[str, tuple[FileState, str]] = {}
         self._today = int(time.time()) // _DAY_S
 
-    def digest(self, path: Path) -> str:
+    def digest(self, path: Path | str) -> str:
         """Return the SHA-256 of a file, from memory if nothing about it changed. Raises OSError."""
         name, now = str(path), file_state(path)
         known = self._seen.get(name) or self._known(name)
@@ -62,19 +62,19 @@ class StatCache:
             return known[1]
         return self._hash(path, now)
 
-    def hash(self, path: Path) -> str:
+    def hash(self, path: Path | str) -> str:
         """Return the SHA-256 of a file, read whatever is remembered. Raises OSError."""
         return self._hash(path, file_state(path))
 
-    def _hash(self, path: Path, before: FileState) -> str:
+    def _hash(self, path: Path | str, before: FileState) -> str:
         young = max(before[3:]) >= time.time_ns() - _YOUNG_NS  # as it is now: reading may take longer than that
-        sha256 = digest_file(path)
+        sha256 = digest_file(Path(path))
         self._seen.pop(str(path), None)
         if not young and file_state(path) == before:
             self.believe(path, before, sha256)
         return sha256
 
-    def believe(self, path: Path, state: FileState, sha256: str) -> None:
+    def believe(self, path: Path | str, state: FileState, sha256: str) -> None:
         """Remember a digest of a file, for as long as it is in this state."""
         self._seen[str(path)] = (state, sha256)
         row = (str(path), *state, sha256)
@@ -149,9 +149,9 @@ def _own(row: tuple[Any, ...]) -> str:
     return digest_tagged("builder.file.v1", repr(row).encode())
 
 
-def file_state(path: Path) -> FileState:
+def file_state(path: Path | str) -> FileState:
     """Return what differs whenever a file was written or replaced, within the clock's grain. Raises OSError."""
-    stat = path.stat()
+    stat = os.stat(path)  # noqa: PTH116  for every file of every build
     if not S_ISREG(stat.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -18,7 +18,7 @@ from builder.specs import Data, Layout, Model, Preprocess, Reader, Split, Task
 from builder.step import Job, Step
 from builder.steps.evaluate import Options as EvaluateOptions
 from builder.steps.evaluate import evaluate
-from builder.steps.quantize import Calibration, quantize
+from builder.steps.quantize import Calibration, Kernels, quantize
 from builder.steps.quantize import Options as QuantizeOptions
 from builder.steps.simplify import Options as SimplifyOptions
 from builder.steps.simplify import simplify
@@ -53,7 +53,7 @@ def build(folder: Path) -> None:
 
     source = run(model_source, "model", None)
     simplified = run(simplify, "simplify", SimplifyOptions(), model=source)
-    calibration = Calibration(Method.MINMAX, samples=256)
+    calibration = Calibration(Method.MINMAX, samples=256, kernels=Kernels.EXACT)
     quantized = run(quantize, "quantize", QuantizeOptions(calibration=calibration), DATA, model=simplified)
     run(evaluate, "evaluate", EvaluateOptions(), DATA, model=quantized, reference=source)
 
