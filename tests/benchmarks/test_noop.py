@@ -16,7 +16,7 @@ from projects import Project
 
 from benchmarks.plans import Plan
 from benchmarks.references import TOOLS
-from benchmarks.side_by_side import alone, pairs, seconds
+from benchmarks.side_by_side import pairs, seconds
 
 pytestmark = pytest.mark.slow
 
@@ -32,11 +32,16 @@ app()
 YOUNG_S = 2.1  # files younger than 2 s are hashed, not remembered
 
 
-def test_a_recipe_with_nothing_to_do(project: Project, tmp_path: Path, benchmark: Any) -> None:
-    bare = tmp_path / "bare"
-    (bare / "conf").mkdir(parents=True)
-    (bare / "conf" / "config.yaml").write_text("a: 1\n")
-    (bare / "app.py").write_text(BARE_APP)
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    folder = tmp_path / "bare"
+    (folder / "conf").mkdir(parents=True)
+    (folder / "conf" / "config.yaml").write_text("a: 1\n")
+    (folder / "app.py").write_text(BARE_APP)
+    return folder
+
+
+def test_a_recipe_with_nothing_to_do(project: Project, bare: Path, benchmark: Any) -> None:
     environment = project.environment | {"PYTHONDONTWRITEBYTECODE": ""}
     ours = [sys.executable, "-m", "builder", "recipe=jetson_int8"]
     theirs = [sys.executable, "app.py"]
@@ -64,10 +69,16 @@ def built(tmp_path: Path) -> Plan:
     return plan
 
 
-def test_the_engine_with_nothing_to_do(built: Plan, benchmark: Any) -> None:
-    what = f"nothing to do, {built.actions} actions: keys, look-ups, check of what is delivered"
-
-    alone(benchmark, what, lambda: float(built.build()["seconds"]), rounds=25, bound="50 ms")
+def test_the_engine_with_nothing_to_do(built: Plan, bare: Path, benchmark: Any) -> None:
+    """The bound is 50 ms on a machine where the bare app takes 260 ms; machines differ, the ratio tells."""
+    pairs(
+        benchmark,
+        f"nothing to do, {built.actions} actions: keys, look-ups, check of what is delivered",
+        lambda: float(built.build()["seconds"]),
+        ("a bare `hydra.main` app", lambda: seconds([sys.executable, "app.py"], bare, built.environment)),
+        rounds=25,
+        bound=50 / 260,
+    )
 
 
 @pytest.mark.parametrize(("name", "rounds"), [("ninja", 25), ("doit", 25), ("DVC", 6)])
