@@ -95,7 +95,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _VERB.fullmatch(first):
         if first not in _VERBS:
             raise UsageError(f"there is no verb '{first}'", did_you_mean(first, _VERBS))
-        if first not in ("init", "diff", "cache") and {"-h", "--help"} & set(arguments):
+        if first not in ("init", "diff", "cache", "toolchain") and {"-h", "--help"} & set(arguments):
             return _hydra_main(["--help"])
         return _VERBS[first](arguments[1:])
     if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
@@ -214,6 +214,12 @@ def _cache(arguments: list[str]) -> int:
     return cache(arguments)
 
 
+def _toolchain(arguments: list[str]) -> int:
+    from builder.toolchain import toolchain
+
+    return toolchain(arguments)
+
+
 def _list(arguments: list[str]) -> int:
     from builder.recipe.listing import show_list
 
@@ -231,6 +237,7 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
     "verify": _verify,
     "diff": _diff,
     "cache": _cache,
+    "toolchain": _toolchain,
     "init": _init,
     "list": _list,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +54,12 @@ class Build:
         return ExitCode.OK
 
 
-def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: bool = False) -> list[Build]:
+def build(
+    recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: bool = False, eager: bool = False
+) -> list[Build]:
     """Build recipes, each distinct action once, and return one Build for each.
 
+    With `eager`, toolchains are put together too when all that runs in them is cached.
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
     planned, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
     """
@@ -68,7 +71,7 @@ def build(recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: b
     stats = StatCache()
     try:
         with interruptible():
-            return _repairing(lambda: _build(recipes, graphs, stats, events, sweep), events)
+            return _repairing(lambda: _build(recipes, graphs, stats, events, sweep, eager), events)
     finally:
         stats.close()
 
@@ -87,7 +90,12 @@ def _repairing(once: Callable[[], list[Build]], events: Events) -> list[Build]:
 
 
 def _build(
-    recipes: Sequence[Recipe], graphs: Sequence[list[Action]], stats: StatCache, events: Events, sweep: bool
+    recipes: Sequence[Recipe],
+    graphs: Sequence[list[Action]],
+    stats: StatCache,
+    events: Events,
+    sweep: bool,
+    eager: bool,
 ) -> list[Build]:
     machine = recipes[0].machine
     store = Store(store_folder(machine.store), stats, lambda text: events(Event("warning", message=text)))
@@ -107,17 +115,28 @@ def _build(
             jobs=machine.jobs or default_jobs(),
             offline=machine.offline,
             keep_going=machine.keep_going,
+            eager=eager,
         )
         engine.run([node for nodes in plans for node in nodes])
+        idle = [node.action for nodes in plans for node in nodes if node.outcome is None]
+        plans = [[node for node in nodes if node.outcome is not None] for nodes in plans]
         folders = deliver(recipes, plans, store, stats, events, sweep=sweep)
-        _protect(store, plans, folders, sweep=sweep)
+        _protect(store, plans, folders, {planner.key(action) for action in idle}, sweep=sweep)
     _remember(planner, recipes, plans)
     return [_finished(recipe, nodes, folder) for recipe, nodes, folder in zip(recipes, plans, folders, strict=True)]
 
 
-def _protect(store: Store, plans: Sequence[Sequence[Node]], folders: Sequence[Folder], *, sweep: bool) -> None:
-    """Keep from the cleaning what the newest builds need: `latest` of each recipe, and the newest sweep."""
-    keys = [[node.outcome.key for node in nodes if node.outcome and node.outcome.record] for nodes in plans]
+def _protect(
+    store: Store, plans: Sequence[Sequence[Node]], folders: Sequence[Folder], tools: Collection[str], *, sweep: bool
+) -> None:
+    """Keep from the cleaning what the newest builds need: `latest` of each recipe, and the newest sweep.
+
+    `tools` are the keys of toolchains that nothing was run in this time: the next edit will want them.
+    """
+    keys = [
+        [*(node.outcome.key for node in nodes if node.outcome and node.outcome.record), *sorted(tools)]
+        for nodes in plans
+    ]
     if sweep:
         add_root(store.root, folders[0].path.parent, [key for own in keys for key in own])
         return
@@ -136,7 +155,8 @@ def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -
     for action in actions:
         inputs = {port: nodes[source] for port, (source, _) in action.inputs.items()}
         limits = recipe.limits.get(action.name.removesuffix("@host"), recipe.limits.get("", Limits()))
-        nodes[action.name] = Node(build_name, recipe.name, action, inputs, limits)
+        tools = nodes.get(action.toolchain)
+        nodes[action.name] = Node(build_name, recipe.name, action, inputs, limits, tools)
     return list(nodes.values())
 
 

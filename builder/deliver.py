@@ -33,6 +33,7 @@ _PLACES = {
     Kind.ENGINE: "artifacts",
     Kind.EVALUATION: "measurements",
     Kind.MEASUREMENT: "measurements",
+    Kind.CONVERSION: "measurements",
 }
 
 
@@ -134,6 +135,7 @@ def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store) -> Evid
         elsewhere={name: found for name, found in measurements.items() if name in on_host},
         sizes=sizes,
         finals=[node.action.name for node in makers if node.action.step.rank == highest],
+        conversions=documents(Kind.CONVERSION, "conversion.json"),
         waiting=_waiting(nodes),
     )
 
@@ -185,6 +187,7 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
         manifest,
         evidence.evaluations,
         {**evidence.measurements, **evidence.elsewhere},
+        conversion=next(iter(evidence.conversions.values()), None),
         baseline_bytes=source,
         candidate_bytes=evidence.sizes.get(final) if final else None,
     )

@@ -5,6 +5,7 @@ BuilderError
 ├── RecipeError           2  the recipe is wrong
 │   └── TrustError        2  a recipe sets what only conf/ or the command line may set
 ├── SourceError           1  a model or package cannot be had, or is not what was declared
+├── ToolchainError        1  an interpreter or the packages of a toolchain cannot be had
 ├── ModelError            1  a file is no model, or no runtime takes it
 ├── DataError             1  a dataset is missing, unreadable, or breaks a rule
 ├── StepError             1  a step cannot do its work on this input
@@ -31,6 +32,7 @@ __all__ = [
     "SourceError",
     "StepError",
     "StoreError",
+    "ToolchainError",
     "TrustError",
     "UsageError",
     "WorkerError",
@@ -62,6 +64,10 @@ class TrustError(RecipeError):
 
 
 class SourceError(BuilderError):
+    pass
+
+
+class ToolchainError(BuilderError):
     pass
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from builder.outcomes import GateStatus
@@ -23,6 +23,7 @@ class Evidence:
     elsewhere: dict[str, dict[str, Any]]  # on another machine than the target: shown, never judged
     sizes: Mapping[str, int]  # action -> bytes of all files of its artifact
     finals: Sequence[str]  # the actions at the end of the chain
+    conversions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # exported models beside their source
     waiting: str = ""  # why nothing was measured on the target
 
 
@@ -53,6 +54,7 @@ def judge(recipe: Recipe, evidence: Evidence) -> list[Verdict]:
     """Return the verdict on every gate of a recipe."""
     judges = {
         "max_accuracy_drop": _accuracy,
+        "max_conversion_difference": _conversion,
         "max_latency_ms": _latency,
         "max_memory_mib": _memory,
         "max_size_mib": _size,
@@ -76,6 +78,15 @@ def _accuracy(gate: Gate, evidence: Evidence) -> Verdict:
     counts = high if gate.confidence else metric["drop"]
     words = f"{found['primary']} drops by {metric['drop']:.4f} [{low:.4f}, {high:.4f}]"
     return _limit(gate, counts <= gate.limit, metric["drop"], (low, high), "host", words)
+
+
+def _conversion(gate: Gate, evidence: Evidence) -> Verdict:
+    found = _one(gate, evidence.conversions, "model.format")
+    if isinstance(found, Verdict):
+        return found
+    value = found["difference"]
+    words = f"the exported model differs from {found['source']} by {value:.2g} of the largest output"
+    return _limit(gate, value <= gate.limit, value, None, "host", words)
 
 
 def _fidelity(gate: Gate, evidence: Evidence) -> Verdict:

@@ -1,4 +1,7 @@
-"""Which steps there are: the files of `builder/steps/`, and what installed packages offer as `builder.steps`."""
+"""Which steps and formats there are: files of `builder/steps/` and `builder/formats/`, and what packages offer.
+
+An installed package offers them as entry points of the groups `builder.steps` and `builder.formats`.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +16,63 @@ from pathlib import Path
 from builder.errors import RecipeError, did_you_mean
 from builder.step import Step
 
-__all__ = ["find_step", "is_step", "step_names"]
+__all__ = ["find_format", "find_step", "format_names", "is_format", "is_step", "step_names"]
 
-_FOLDER = Path(__file__).parent / "steps"
+_PACKAGE = Path(__file__).parent
+_STEPS, _FORMATS = "steps", "formats"
+_WORDS = {_STEPS: "step", _FORMATS: "format"}
 
 
 def is_step(name: str) -> bool:
     """Return whether somebody registered a step of this name; nothing is imported."""
-    return _module(name) is not None
+    return _module(name, _STEPS) is not None
+
+
+def is_format(name: str) -> bool:
+    """Return whether somebody registered what exports models of this format; nothing is imported."""
+    return _module(name, _FORMATS) is not None
 
 
 def step_names() -> list[str]:
     """Return every step there is."""
-    return sorted({*_installed(), *(file.stem for file in _FOLDER.glob("[a-z]*.py"))})
+    return _names(_STEPS)
+
+
+def format_names() -> list[str]:
+    """Return every format of models that can be exported."""
+    return _names(_FORMATS)
+
+
+def find_step(name: str) -> Step:
+    """Import the module of a step and return it. Raises RecipeError for a name that nobody registered."""
+    return _find(name, _STEPS)
+
+
+def find_format(name: str) -> Step:
+    """Import what exports models of a format and return it. Raises RecipeError for a name that nobody registered."""
+    return _find(name, _FORMATS)
+
+
+def _names(group: str) -> list[str]:
+    return sorted({*_installed(group), *(file.stem for file in (_PACKAGE / group).glob("[a-z]*.py"))})
 
 
 @cache
-def find_step(name: str) -> Step:
-    """Import the module of a step and return it. Raises RecipeError for a name that nobody registered."""
-    found = _module(name)
+def _find(name: str, group: str) -> Step:
+    found, word = _module(name, group), _WORDS[group]
     if found is None:
-        raise RecipeError(f"there is no step '{name}'", did_you_mean(name, step_names()))
+        raise RecipeError(f"there is no {word} '{name}'", did_you_mean(name, _names(group)))
     try:
         with _bytecode_unread() if not found.startswith("builder.") else contextlib.nullcontext():
             module = importlib.import_module(found)
     except Exception as error:  # somebody else's package: anything can happen
-        raise RecipeError(f"the step '{name}' cannot be imported from {found}: {error}", "mend or remove it") from error
+        raise RecipeError(
+            f"the {word} '{name}' cannot be imported from {found}: {error}", "mend or remove it"
+        ) from error
     step = next((value for value in vars(module).values() if isinstance(value, Step) and value.name == name), None)
     if step is None:
         raise RecipeError(
-            f"the module {found} holds no step '{name}'", "a step has the name of its file and entry point"
+            f"the module {found} holds no {word} '{name}'", f"a {word} has the name of its file and entry point"
         )
     return step
 
@@ -59,19 +89,19 @@ def _bytecode_unread() -> Iterator[None]:
 
 
 @cache
-def _module(name: str) -> str | None:
+def _module(name: str, group: str) -> str | None:
     """Return the module of a step: ours first, so that the common case never looks at what is installed."""
-    if name.isidentifier() and not name.startswith("_") and (_FOLDER / f"{name}.py").is_file():
-        return f"builder.steps.{name}"
-    return _installed().get(name)
+    if name.isidentifier() and not name.startswith("_") and (_PACKAGE / group / f"{name}.py").is_file():
+        return f"builder.{group}.{name}"
+    return _installed(group).get(name)
 
 
 @cache
-def _installed() -> dict[str, str]:
+def _installed(group: str) -> dict[str, str]:
     from importlib.metadata import entry_points
 
     found: dict[str, str] = {}
-    for point in entry_points(group="builder.steps"):
+    for point in entry_points(group=f"builder.{group}"):
         with contextlib.suppress(AttributeError, TypeError, ValueError):  # an entry that nobody could load
             if point.name.isidentifier():
                 found[point.name] = point.module

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import PurePosixPath
+from typing import Any
 
 __all__ = [
     "Arch",
@@ -23,6 +24,7 @@ __all__ = [
     "Split",
     "Target",
     "Task",
+    "Tensor",
     "Wheel",
 ]
 
@@ -114,10 +116,22 @@ class Wheel:
 
 
 @dataclass
+class Tensor:
+    """An input of a model that is to be exported: a named axis is open, as `batch` in [batch, 3, 224, 224]."""
+
+    shape: list[int | str]
+    dtype: DType = DType.FLOAT32
+
+
+@dataclass
 class Model:
-    """Where a model comes from (exactly one of path, wheel, url) and how it is called."""
+    """Where a model comes from (exactly one of path, wheel, url) and how it is called.
+
+    One that is not ONNX is exported first: `code` names what makes it, `inputs`, `outputs` and `opset` how it shall be.
+    """
 
     name: str
+    format: str = "onnx"  # or what exports it: a file in builder/formats/
     path: str | None = None
     wheel: Wheel | None = None
     url: str | None = None
@@ -126,6 +140,12 @@ class Model:
     constants: dict[str, float] = field(default_factory=dict)  # inputs that always have this value
     state: dict[str, str] = field(default_factory=dict)  # input -> the output that feeds it at the next sample
     shapes: dict[str, list[int]] = field(default_factory=dict)  # input -> shape to use where the model leaves it open
+    code: str | None = None  # FILE.py:NAME, a project's own; conf/ and the command line only
+    arguments: dict[str, Any] = field(default_factory=dict)  # of the code, by keyword
+    inputs: dict[str, Tensor] = field(default_factory=dict)  # of the exported model, in order
+    outputs: list[str] = field(default_factory=list)  # their names, in order
+    opset: int | None = None
+    toolchain: str | None = None  # to export in, instead of the format's own
     license: str = ""
     origin: str = ""
 

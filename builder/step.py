@@ -29,6 +29,10 @@ class Kind(Enum):
     """What a port carries: a folder with these files."""
 
     ONNX = "onnx"  # model.onnx, and its external data beside it
+    WEIGHTS = "weights"  # one file, as the source's framework wrote it
+    SAMPLES = "samples"  # inputs.npz, outputs.npz: what the source's framework makes of some samples
+    CONVERSION = "conversion"  # conversion.json
+    TOOLCHAIN = "toolchain"  # packages, ready to be imported
     DATA = "data"  # the files of a dataset
     ENGINE = "engine"  # engine.plan
     EVALUATION = "evaluation"  # evaluation.json
@@ -104,6 +108,8 @@ class Step:
     splits: Callable[[Any], tuple[str, ...]] = _no_splits
     need: Need = Need.ANYWHERE
     from_source: tuple[str, ...] = ()  # input ports that take the recipe's own model, not the last one made
+    toolchain: str = "host"  # the name of what it runs in, where a recipe says nothing else
+    weights: bool | None = None  # of what exports a model: whether it needs a file; None: it takes one where there is
     brings: bool = False  # it fetches what the recipe names; what it gets is in the key, not how
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
     summary: str = ""

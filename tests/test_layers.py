@@ -19,8 +19,9 @@ LAYERS = [
     ["specs", "digest", "typed", "trouble", "modules"],
     ["step"],
     ["runtimes", "store"],
-    ["data", "onnxtools", "measure"],
-    ["steps", "sources"],
+    ["data", "onnxtools", "measure", "toolchains"],
+    ["sources"],
+    ["steps", "formats"],
     ["registry"],
     ["recipe"],
     ["plan"],
@@ -29,7 +30,7 @@ LAYERS = [
     ["report"],
     ["deliver"],
     ["build"],
-    ["api", "init", "verify", "diff", "cache"],
+    ["api", "init", "verify", "diff", "cache", "toolchain"],
     ["__main__"],
 ]
 # The worker's side of the engine runs steps; only the builder's side knows plans.

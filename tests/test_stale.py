@@ -231,7 +231,7 @@ def at_home(project: Project, patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def forget_steps() -> None:
     """Let this process be as one that has just started, as far as steps are concerned."""
-    for known in (registry.find_step, registry._module, registry._installed):
+    for known in (registry._find, registry._module, registry._installed):
         known.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("stale", "extra")]:
         del sys.modules[name]

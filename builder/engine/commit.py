@@ -29,7 +29,8 @@ def commit(node: Node, answer: Mapping[str, Any], store: Store, planner: Planner
         raise StepError("what it read was changed while it ran", "build again")
     output = node.folder / "output"
     with store.publishing():
-        trees = {folder.name: store.content.add_tree(folder, private) for folder in sorted(output.iterdir())}
+        add = store.content.keep_tree if node.action.lazy else store.content.add_tree
+        trees = {folder.name: add(folder, private) for folder in sorted(output.iterdir())}
         record = Record(
             key=decision.key,
             parts=decision.parts,

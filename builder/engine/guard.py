@@ -27,7 +27,7 @@ _watching: list[Watch] = []
 def guarded(imports: Imports, request: Mapping[str, Any]) -> Iterator[None]:
     """Raise UndeclaredError for the step's author if it read a file or loaded a module that its key lacks."""
     top = request["module"].partition(".")[0]
-    imports.admit(request["modules"], top, request["project"])
+    imports.admit(request["modules"], top, request["project"], request["places"])
     watch = Watch(request, [*_package_folders("builder"), *_package_folders(top)])
     if not _watching:
         sys.addaudithook(_hook)

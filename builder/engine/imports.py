@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -38,6 +38,7 @@ class Imports(MetaPathFinder):
         self._admitted: Mapping[str, str] | None = None
         self._digests: dict[str, str] = {}  # of every module that was loaded here
         self._modules: dict[str, ModuleType] = {}
+        self._places: Mapping[str, str] = {}
 
     def install(self) -> None:
         """Go first, and take account of what was loaded so far, which must have been from source."""
@@ -46,12 +47,18 @@ class Imports(MetaPathFinder):
                 self._digests[name] = digest_file(Path(module.__file__))
         sys.meta_path.insert(0, self)
 
-    def admit(self, modules: Mapping[str, str] | None, top: str, project: str) -> None:
+    def admit(
+        self, modules: Mapping[str, str] | None, top: str, project: str, places: Mapping[str, str] | None = None
+    ) -> None:
         """Let these modules of `top`, of this package and of the project be imported (name -> SHA-256), and no others.
 
-        None lets all be. Raises UndeclaredError where another version of one was loaded by an earlier action.
+        None lets all be. `places` says where top-level modules of a project's own code lie: another action may have
+        others of the same name, so they are loaded anew for each. Raises UndeclaredError where another version of
+        a module was loaded by an earlier action.
         """
-        self._project, self._tops = f"{project}/", {_THIS, top}
+        self._forget_places()
+        self._places = places or {}
+        self._project, self._tops = f"{project}/", {_THIS, top, *self._places}
         self._admitted = modules
         self.refused.clear()
         self._modules.update({name: sys.modules[name] for name in self._digests if name in sys.modules})
@@ -67,6 +74,12 @@ class Imports(MetaPathFinder):
                 _hide(name)  # it was loaded as somebody else's tool, unseen
         self.files = {file for module in self._modules.values() if (file := module.__file__)}
 
+    def _forget_places(self) -> None:
+        for name in [name for name in self._digests if name.partition(".")[0] in self._places]:
+            _hide(name)
+            del self._digests[name]
+            self._modules.pop(name, None)
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -74,8 +87,11 @@ class Imports(MetaPathFinder):
         top = fullname.partition(".")[0]
         if path is not None and top not in self._tops:
             return None
-        others = (each for each in sys.meta_path if each is not self)
-        spec = next((spec for each in others if (spec := each.find_spec(fullname, path, target))), None)
+        if path is None and top in self._places:
+            spec = PathFinder.find_spec(fullname, [self._places[top]], target)
+        else:
+            others = (each for each in sys.meta_path if each is not self)
+            spec = next((spec for each in others if (spec := each.find_spec(fullname, path, target))), None)
         file = code_file(spec) if spec else None
         if spec is None or file is None:
             return spec

@@ -64,6 +64,7 @@ class Node:
     action: Action
     inputs: dict[str, Node]
     limits: Limits = field(default_factory=Limits)
+    toolchain: Node | None = None  # what puts the packages together that it runs with
     outcome: Outcome | None = None
     decision: Decision | None = None
     lock: Lock | None = None
@@ -78,7 +79,10 @@ class Node:
         return self.action.step.need is Need.HOST
 
     def blocked(self) -> Outcome | None:
-        """Return the outcome that an input without a result gives, or None."""
+        """Return the outcome that an input or a toolchain without a result gives, or None."""
+        tools = self.toolchain.outcome if self.toolchain else None
+        if self.toolchain and tools and tools.record is None:
+            return Outcome(Status.SKIPPED, f"{self.toolchain.action.name} {tools.status.word}")
         for port, source in self.inputs.items():
             assert source.outcome is not None
             if source.outcome.status in (Status.FAILED, Status.SKIPPED):

@@ -8,29 +8,48 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from builder.engine import worker
 from builder.engine.processes import descendants, resident_bytes
 
-__all__ = ["Pool", "Worker"]
+__all__ = ["HERE", "Place", "Pool", "Worker"]
 
 _END_S = 10  # a supervisor needs milliseconds to end what it watches
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker runs in: an interpreter, and a folder of packages instead of what is installed there."""
+
+    interpreter: str
+    packages: str = ""
+
+    def words(self) -> list[str]:
+        """Return how the worker is started. Nothing of ours is installed in a toolchain: it gets our folder alone."""
+        if not self.packages:
+            return [self.interpreter, "-u", "-s", "-P", worker.__file__, json.dumps(_search_path())]
+        ours = str(Path(worker.__file__).parents[2])
+        return [self.interpreter, "-u", "-s", "-S", "-P", worker.__file__, json.dumps([ours, None, self.packages])]
+
+
+HERE = Place(sys.executable)
 
 
 class Worker:
     """One warm process under its supervisor; `fileno` makes it fit for a selector."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Place = HERE) -> None:
+        self.place = place
         with contextlib.ExitStack() as opened:
             incoming, self._requests = _pipe(opened)
             self._answers, outgoing = _pipe(opened)
             watched, self._lifeline = _pipe(opened)
             self._buffer = bytearray()
             self._process = subprocess.Popen(
-                [sys.executable, "-u", "-s", "-P", worker.__file__, json.dumps(_search_path())]
-                + [str(descriptor) for descriptor in (incoming, outgoing, watched)],
+                place.words() + [str(descriptor) for descriptor in (incoming, outgoing, watched)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -107,10 +126,12 @@ class Pool:
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
 
-    def take(self) -> Worker:
-        if self._idle:
-            return self._idle.pop()
-        fresh = Worker(self._folder)
+    def take(self, place: Place = HERE) -> Worker:
+        for idle in self._idle:
+            if idle.place == place:
+                self._idle.remove(idle)
+                return idle
+        fresh = Worker(self._folder, place)
         self._all.append(fresh)
         return fresh
 

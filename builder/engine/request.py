@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.plan.graph import Action
+from builder.plan.project import find_code
 from builder.recipe.locations import find_file
 from builder.specs import Model
 from builder.typed import to_plain
@@ -22,15 +23,20 @@ _FETCHING = (
 )
 
 
-def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offline: bool) -> dict[str, Any]:
-    """Return the JSON document that makes a worker run an action in a private folder."""
+def make_request(
+    action: Action, parts: Mapping[str, Any], folder: Path, *, offline: bool, interpreter: Path | None = None
+) -> dict[str, Any]:
+    """Return the JSON document that makes a worker run an action in a private folder.
+
+    `interpreter` is that of the toolchain which the action puts together.
+    """
     inputs = {port: str(folder / "inputs" / port) for port in action.inputs}
     source = action.step.brings
     data = _data(action, inputs)
     return {
         "module": action.step.run.__module__,
         "step": action.step.name,
-        "options": parts["options"],
+        "options": parts.get("options"),
         "inputs": inputs,
         "output": str(folder / "output"),
         "log": str(folder / "log"),
@@ -38,11 +44,12 @@ def make_request(action: Action, parts: Mapping[str, Any], folder: Path, *, offl
         "data": data,
         "target": parts.get("target", {}),
         "device": parts.get("device"),
-        "local": _local(action, offline) if source else {},
+        "local": _local(action, offline, interpreter) if source else {},
         "project": str(Path.cwd()),
         "readable": _readable(action, folder),
         "files": _files(parts, data),
         "modules": parts.get("implementation"),
+        "places": _places(action, parts),
         "declared": action.step.declares(action.options),
     }
 
@@ -65,6 +72,8 @@ def _model(action: Action) -> dict[str, Any]:
     """Return only the facts that the step declared to read, so that nothing else can find its way into a result."""
     bare = Model(name="model")
     declared = {name: getattr(action.model, name) for name in action.step.model_facts}
+    if declared.get("code"):
+        declared["code"] = find_code(declared["code"]).name
     plain: dict[str, Any] = to_plain(replace(bare, **declared))
     return plain
 
@@ -77,13 +86,26 @@ def _data(action: Action, inputs: Mapping[str, str]) -> dict[str, Any] | None:
     return plain
 
 
-def _local(action: Action, offline: bool) -> dict[str, Any]:
+def _places(action: Action, parts: Mapping[str, Any]) -> dict[str, str]:
+    """Return top-level module -> folder for the project's own code, which lies on no search path."""
+    if "code" not in action.step.model_facts or not action.model.code:
+        return {}
+    folder = find_code(action.model.code).folder
+    tops = {name.partition(".")[0] for name in parts["implementation"]}
+    return {top: str(folder) for top in tops if (folder / f"{top}.py").is_file() or (folder / top).is_dir()}
+
+
+def _local(action: Action, offline: bool, interpreter: Path | None) -> dict[str, Any]:
     """Return where the model file is, and what makes the package client work as it does for the user."""
-    names = [name for name in os.environ if name.startswith("PIP_") or name in _FETCHING]
+    names = [name for name in os.environ if name.startswith(("PIP_", "UV_")) or name in _FETCHING]
+    tools = action.locked if action.lazy else None
     path = action.model.path
     return {
         "path": str(find_file(path)) if path else None,
         "shown": path,
         "offline": offline,
         "environment": {name: os.environ[name] for name in names},
+        "toolchain": to_plain(tools.toolchain) if tools else None,
+        "lock": tools.text if tools else None,
+        "interpreter": str(interpreter) if interpreter else None,
     }

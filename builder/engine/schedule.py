@@ -18,7 +18,7 @@ from builder.engine.commit import commit
 from builder.engine.events import Event, Events
 from builder.engine.limits import broken_limit
 from builder.engine.node import Node, Outcome
-from builder.engine.pool import Pool, Worker
+from builder.engine.pool import HERE, Place, Pool, Worker
 from builder.engine.request import make_request
 from builder.engine.tell import as_error, error_of, finished_event, last_line, process_words, progress_event
 from builder.errors import BuilderError, LimitError, StepError, StoreError, WorkerError
@@ -46,6 +46,8 @@ class Engine:
         jobs: int,
         offline: bool = False,
         keep_going: bool = True,
+        tools: Store | None = None,
+        eager: bool = False,
     ) -> None:
         self._store = store
         self._planner = planner
@@ -54,6 +56,8 @@ class Engine:
         self._jobs = jobs
         self._offline = offline
         self._keep_going = keep_going
+        self._tools = tools or store  # where the packages of toolchains lie
+        self._eager = eager  # toolchains too, though nobody needs them
         self._selector = selectors.DefaultSelector()
         self._missing: dict[int, int] = {}  # of each node, the inputs that have no outcome yet
         self._users: dict[int, list[Node]] = {}
@@ -76,8 +80,8 @@ class Engine:
         return Pool(self._folder)
 
     def run(self, nodes: Sequence[Node]) -> None:
-        """Give every node an outcome. Nothing is left running, whatever happens."""
-        self._events(Event("planned", total=len(nodes)))
+        """Give every node an outcome, but for toolchains that nobody needs. Nothing is left running."""
+        self._events(Event("planned", total=sum(1 for node in nodes if self._eager or not node.action.lazy)))
         self._connect(nodes)
         ahead = (node for node in nodes if node.outcome is None)
         try:
@@ -103,7 +107,7 @@ class Engine:
             self._missing[id(node)] = len(missing)
             for source in missing:
                 self._users.setdefault(id(source), []).append(node)
-            if not missing:
+            if not missing and (self._eager or not node.action.lazy):
                 self._ready.append(node)
 
     def _settle_all(self) -> None:
@@ -126,8 +130,18 @@ class Engine:
             return
         if node.decision.record is not None:
             self._finish(node, Outcome.of_hit(node.decision))
+        elif node.toolchain is not None and node.toolchain.outcome is None:
+            self._demand(node.toolchain, node)
         else:
             (self._measuring if node.alone else self._startable).append(node)
+
+    def _demand(self, tools: Node, user: Node) -> None:
+        """Have a toolchain put together, now that an action will run in it; the action is settled again then."""
+        users = self._users.setdefault(id(tools), [])
+        if not users and not self._eager:
+            self._ready.append(tools)
+        users.append(user)
+        self._missing[id(user)] = 1
 
     def _start_all(self) -> None:
         """Start what there is room for; a measurement's turn comes when nothing else runs."""
@@ -204,12 +218,27 @@ class Engine:
         for port, digest in node.digests().items():
             self._store.content.take(self._store.content.tree(digest), node.folder / "inputs" / port)
         (node.folder / "output").mkdir(parents=True)
-        request = make_request(node.action, node.decision.parts, node.folder, offline=self._offline)
-        worker = self._pool.take()
+        request = make_request(
+            node.action,
+            node.decision.parts,
+            node.folder,
+            offline=self._offline,
+            interpreter=self._planner.interpreter(node.action.locked) if node.action.locked else None,
+        )
+        worker = self._pool.take(self._place(node))
         self._running[worker] = node
         self._selector.register(worker, selectors.EVENT_READ)
         node.started = time.monotonic()
         worker.send(request)
+
+    def _place(self, node: Node) -> Place:
+        """Return where the action runs: here, or in its toolchain, which was looked up or made in this build."""
+        tools = node.toolchain.outcome if node.toolchain else None
+        if tools is None or tools.record is None:
+            return HERE
+        assert node.action.locked is not None
+        folder = self._tools.content.folders.path(tools.record.outputs["toolchain"])
+        return Place(str(self._planner.interpreter(node.action.locked)), str(folder))
 
     def _listen(self) -> None:
         heard: list[tuple[Worker, list[dict[str, Any]] | None]] = []

@@ -1,5 +1,8 @@
 """The program that runs actions: `python -u -s -P worker.py SYS_PATH REQUESTS ANSWERS LIFELINE`.
 
+In a toolchain (`-S`), SYS_PATH is our folder, null for the interpreter's own modules, and the toolchain's packages.
+Of what else lies in our folder, nothing can be imported there.
+
 Requests and answers are JSON lines on two private descriptors, because native code prints on stdout; stdout and stderr
 go to the action's log. It serves one request after another, so imports are paid once. Its supervisor, of which it is a
 fork, ends it with its builder, and after each action whatever the action left running.
@@ -41,7 +44,7 @@ ENVIRONMENT = {
 
 
 def main() -> None:
-    sys.path[:] = json.loads(sys.argv[1])
+    _look_in(json.loads(sys.argv[1]))
     from builder.engine.supervisor import supervised
 
     incoming, outgoing, lifeline = map(int, sys.argv[2:5])
@@ -54,6 +57,19 @@ def main() -> None:
     with os.fdopen(incoming, "r", encoding="utf-8") as requests:
         for line in requests:
             _serve(json.loads(line), strangers, imports)
+
+
+def _look_in(places: list[str | None]) -> None:
+    """Set where modules are looked for; in a toolchain our folder is left again as soon as our package is known."""
+    if None not in places:
+        sys.path[:] = [place for place in places if place is not None]
+        return
+    ours, _, packages = places
+    own = [*sys.path]
+    sys.path[:] = [str(ours)]
+    import builder  # noqa: F401  its modules are found by its own path from here on
+
+    sys.path[:] = [*own, str(packages)]
 
 
 def _serve(request: dict[str, Any], strangers: Strangers, imports: Imports) -> None:

@@ -18,6 +18,7 @@ from builder.recipe.locations import find_file
 from builder.step import Need
 from builder.store.actions import Record
 from builder.store.store import Store
+from builder.toolchains.spec import Locked
 
 __all__ = ["Decision", "Planner"]
 
@@ -64,8 +65,8 @@ class Planner:
     def look_ahead(self, action: Action) -> None:
         """Read what the action's key will need, while there is time; what is wrong with it is said in its turn."""
         with contextlib.suppress(BuilderError):
-            self._facts.code(action.step.run.__module__)
-            self._facts.tools(action.step.packages)
+            self._facts.code(action)
+            self._facts.toolchain(action)
 
     def decide(self, recipe: str, action: Action, inputs: Mapping[str, str]) -> Decision:
         """Return what becomes of an action whose input digests are known. Raises SourceError, DataError."""
@@ -104,6 +105,14 @@ class Planner:
         """Return how many seconds an action took the last time, or None."""
         last = self._facts.stats.note(_LAST, self._name(recipe, action.name))
         return last.get("seconds") if last else None
+
+    def interpreter(self, locked: Locked) -> Path:
+        """Return the Python of a toolchain. Raises ToolchainError."""
+        return self._facts.interpreter(locked.lock.python).path
+
+    def key(self, action: Action) -> str:
+        """Return the key of an action without inputs. Raises ToolchainError."""
+        return key_of(key_parts(action, {}, self._facts))
 
     def missing_device(self, action: Action) -> str:
         """Return why the target's device is not here."""

@@ -12,14 +12,19 @@ from typing import Any
 from builder.errors import RecipeError, did_you_mean
 from builder.outcomes import Reproducible
 from builder.recipe.schema import Recipe, Use
-from builder.registry import find_step
-from builder.sources.step import data_source, model_source
+from builder.recipe.toolchains import find_locked
+from builder.registry import find_format, find_step
+from builder.sources.conversion import conversion_check
+from builder.sources.step import data_source, model_source, weights_source
 from builder.specs import Data, Model, Target
 from builder.step import Kind, Need, Step
+from builder.toolchains.spec import HOST, Locked
+from builder.toolchains.step import toolchain_step
 
 __all__ = ["Action", "graph"]
 
 SOURCE = "model"  # the action that brings the recipe's model; `inputs: {reference: model}` names it
+_OURS = (SOURCE, "data", "weights", "conversion")  # names of actions that no recipe writes
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Action:
     data: Data | None
     target: Target
     on_host: bool = False  # measured here although the recipe's target is another machine
+    locked: Locked | None = None  # the toolchain it runs in, or puts together; None: the host's
 
     @property
     def reproducible(self) -> Reproducible:
@@ -41,25 +47,74 @@ class Action:
         stated = self.step.reproducible
         return stated if isinstance(stated, Reproducible) else stated(self.options)
 
+    @property
+    def lazy(self) -> bool:
+        """Whether it runs only when another action that will run needs it."""
+        return self.step is toolchain_step
+
+    @property
+    def toolchain(self) -> str:
+        """Return the name of the action that must have run before this one can run; '' for the host's toolchain."""
+        return self.locked.action if self.locked and not self.lazy else ""
+
 
 def graph(recipe: Recipe) -> list[Action]:
     """Return the actions of a recipe, each after the ones it takes from.
 
     Raises RecipeError where an input has no source or more than one.
     """
-    names = [use.name for use in recipe.steps]
-    if SOURCE in names:
-        raise RecipeError(f"steps: '{SOURCE}' is the name of the recipe's own model", "give the step another name")
-    actions = [_source(recipe)]
-    if recipe.data is not None and recipe.data.wheel is not None:
-        actions.append(_fetched_data(recipe, recipe.data))
+    for name in (use.name for use in recipe.steps):
+        if name in _OURS:
+            raise RecipeError(f"steps: '{name}' is the name of an action of its own", "give the step another name")
+    data = [_fetched_data(recipe, recipe.data)] if recipe.data is not None and recipe.data.wheel is not None else []
+    actions = [*data, *_source(recipe)] if recipe.model.format != "onnx" else [*_source(recipe), *data]
     for use in recipe.steps:
         actions += _actions(use, recipe, actions)
-    return actions
+    return _with_toolchains(actions)
 
 
-def _source(recipe: Recipe) -> Action:
-    return Action(SOURCE, model_source, None, {}, recipe.model, None, recipe.target)
+def _with_toolchains(actions: list[Action]) -> list[Action]:
+    """Return the actions with those that put their toolchains together, each before the first that needs it."""
+    found: dict[str, Action] = {}
+    for action in actions:
+        if action.toolchain and action.toolchain not in found:
+            name = action.toolchain
+            tools = replace(action, name=name, step=toolchain_step, options=None, inputs={}, data=None)
+            found[name] = replace(tools, on_host=False)
+        found[action.name] = action
+    return list(found.values())
+
+
+def _source(recipe: Recipe) -> list[Action]:
+    """Return the action that brings the model; one of another format is exported, and compared with its source."""
+    model, target = recipe.model, recipe.target
+    if model.format == "onnx":
+        return [Action(SOURCE, model_source, None, {}, model, None, target)]
+    step = find_format(model.format)
+    brought = [Action("weights", weights_source, None, {}, model, None, target)] if _has_file(model) else []
+    inputs = {"weights": ("weights", "weights")} if brought else {}
+    data = _optional_data(step, recipe.data)
+    if data is not None and data.wheel is not None:
+        inputs["data"] = ("data", "data")
+    locked = _locked(model.toolchain or step.toolchain)
+    exported = Action(SOURCE, step, None, inputs, model, data, target, locked=locked)
+    sources = {"model": (SOURCE, "model"), "samples": (SOURCE, "samples")}
+    return [*brought, exported, Action("conversion", conversion_check, None, sources, model, None, target)]
+
+
+def _has_file(model: Model) -> bool:
+    return bool(model.path or model.wheel or model.url)
+
+
+def _locked(name: str) -> Locked | None:
+    return None if name == HOST else find_locked(name)
+
+
+def _optional_data(step: Step, data: Data | None) -> Data | None:
+    """Return the parts of the data that an export shows the model; where there are none, it makes inputs up."""
+    wanted = [name.removesuffix("?") for name in step.splits(None)]
+    there = {name: data.splits[name] for name in wanted if name in data.splits} if data else {}
+    return replace(data, splits=there) if data and there else None
 
 
 def _fetched_data(recipe: Recipe, data: Data) -> Action:
@@ -74,7 +129,8 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     inputs = {port: _input(use, step, port, before) for port in step.inputs}
     if data is not None and data.wheel is not None:
         inputs["data"] = ("data", "data")
-    action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target)
+    locked = _locked(use.toolchain)
+    action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target, locked=locked)
     if step.need is not Need.HOST or _is_any_host(recipe.target):
         return [action]
     here = replace(action, name=f"{use.name}@host", on_host=True)

@@ -32,8 +32,9 @@ def implementation(modules: Iterable[str], stats: StatCache) -> dict[str, str]:
 class Code:
     """The source of modules, each as it was when it was first asked for: all keys of a build speak of the same code."""
 
-    def __init__(self, stats: StatCache) -> None:
+    def __init__(self, stats: StatCache, folder: Path | None = None) -> None:
         self._stats = stats
+        self._first = [str(folder)] if folder else []  # a project's own, where modules are looked for first
         self._specs: dict[str, ModuleSpec | None] = {}
         self._digests: dict[str, str] = {}
         self._installed: dict[str, bool] = {}  # of modules that lie in no package
@@ -96,7 +97,10 @@ class Code:
             package = name.rpartition(".")[0]
             parent = self._find(package) if package else None
             below = parent.submodule_search_locations if parent else None
-            self._specs[name] = find_below(name, below) if below else None if package else find_top(name)
+            if package:
+                self._specs[name] = find_below(name, below) if below else None
+            else:
+                self._specs[name] = find_below(name, self._first) or find_top(name)
         return self._specs[name]
 
 

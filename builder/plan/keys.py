@@ -18,12 +18,15 @@ from builder.measure.host import fingerprint, instruction_set
 from builder.outcomes import Reproducible
 from builder.plan.graph import Action
 from builder.plan.implementation import Code
+from builder.plan.project import CodePlace, find_code
 from builder.plan.toolchain import Toolchain
 from builder.recipe.locations import find_file
 from builder.runtimes.available import availability
+from builder.sources.step import weights_source, weights_suffix
 from builder.specs import Data, Model
 from builder.step import Need
 from builder.store.statcache import FileState, StatCache, file_state
+from builder.toolchains.interpreter import Interpreter, find_interpreter
 from builder.trouble import is_scarcity, trouble
 from builder.typed import to_plain
 
@@ -41,17 +44,40 @@ class Facts:
         self._read = stats.hash if again else stats.digest
         self._devices: dict[str, tuple[dict[str, Any] | None, str]] = {}
         self._code: dict[str, dict[str, str]] = {}
+        self._interpreters: dict[str, Interpreter] = {}
         self._sources = Code(stats)
         self._tools: dict[tuple[str, ...], dict[str, str]] = {}
         self._toolchain = Toolchain(stats)
         self._states: dict[Path, FileState] = {}
         self._samples: dict[str, dict[str, Any]] = {}
 
-    def code(self, module: str) -> dict[str, str]:
-        """Return module -> SHA-256 of the source of what a step of this module runs."""
-        if module not in self._code:
-            self._code[module] = self._sources.reached((module, "builder.engine.worker"))
-        return self._code[module]
+    def code(self, action: Action) -> dict[str, str]:
+        """Return module -> SHA-256 of the source of what an action runs, a project's own code with it."""
+        module, place = action.step.run.__module__, _code_of(action)
+        name = f"{module} {place.file}" if place else module
+        if name not in self._code:
+            self._code[name] = self._sources.reached((module, "builder.engine.worker"))
+            if place:
+                self._code[name] |= Code(self.stats, place.folder).reached((place.module,))
+        return self._code[name]
+
+    def interpreter(self, python: str) -> Interpreter:
+        """Return where a Python of a version is. Raises ToolchainError."""
+        if python not in self._interpreters:
+            self._interpreters[python] = find_interpreter(python, self.stats)
+        return self._interpreters[python]
+
+    def toolchain(self, action: Action) -> dict[str, str]:
+        """Return name -> version of what an action runs with. Raises ToolchainError."""
+        if action.locked is None:
+            return self.tools(action.step.packages)
+        lock = action.locked.lock
+        return {
+            **{name: pin.version for name, pin in lock.pins.items()},
+            "lock": lock.digest,
+            "machine": platform.machine(),  # decides which files of a package are taken
+            "python": self.interpreter(lock.python).version,
+        }
 
     def tools(self, packages: tuple[str, ...]) -> dict[str, str]:
         """Return name -> version of what a step with these packages runs with."""
@@ -110,12 +136,14 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     Raises SourceError or DataError where a file that the recipe names cannot be read.
     """
     step = action.step
+    if action.lazy:  # a lock says all of what it pins; how it is laid out is checked where it is used
+        return {"step": step.name, "toolchain": facts.toolchain(action)}
     parts: dict[str, Any] = {
         "step": step.name,
-        "implementation": facts.code(step.run.__module__),
+        "implementation": facts.code(action),
         "options": to_plain(action.options),
         "inputs": dict(inputs),
-        "toolchain": facts.tools(step.packages),
+        "toolchain": facts.toolchain(action),
     }
     if step.brings:
         parts["source"] = _source(action, facts)
@@ -146,7 +174,17 @@ def _c_library() -> str:
 
 
 def model_facts(action: Action) -> dict[str, Any]:
-    return {name: to_plain(getattr(action.model, name)) for name in action.step.model_facts}
+    """Return what a step declared to read of the model; of its code the name, since its bytes are in the key too."""
+    found = {name: to_plain(getattr(action.model, name)) for name in action.step.model_facts}
+    if found.get("code"):
+        found["code"] = find_code(found["code"]).name
+    return found
+
+
+def _code_of(action: Action) -> CodePlace | None:
+    """Return where the project's own code of an action lies. Raises SourceError."""
+    code = action.model.code if "code" in action.step.model_facts else None
+    return find_code(code) if code else None
 
 
 def _source(action: Action, facts: Facts) -> dict[str, Any]:
@@ -154,15 +192,16 @@ def _source(action: Action, facts: Facts) -> dict[str, Any]:
     if action.data is not None:
         return {"sha256": action.data.sha256}
     model: Model = action.model
+    suffix = {"suffix": weights_suffix(model)} if action.step is weights_source else {}
     if model.path is None:
-        return {"sha256": model.sha256}
+        return {"sha256": model.sha256, **suffix}
     found = facts.file(model.path, "model.path")
     if model.sha256 not in (None, found):
         raise SourceError(
             f"model.path: {model.path} is not the file that was declared",
             f"expected sha256 {model.sha256}, got {found}",
         )
-    return {"sha256": found}
+    return {"sha256": found, **suffix}
 
 
 def _data(data: Data, fetched: bool, facts: Facts) -> dict[str, Any]:

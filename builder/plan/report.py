@@ -66,7 +66,7 @@ def plan_all(recipes: Sequence[Recipe], warn: Callable[[str], None]) -> list[lis
 
 def _plan(recipe: Recipe, actions: Sequence[Action], planner: Planner) -> list[Planned]:
     planned: dict[str, Planned] = {}
-    for action in actions:
+    for action in (action for action in actions if not action.lazy):
         sources = {port: planned[name] for port, (name, _) in action.inputs.items()}
         waiting = _waiting(sources.values())
         missing = _missing(action.inputs, planned)
@@ -82,7 +82,16 @@ def _plan(recipe: Recipe, actions: Sequence[Action], planner: Planner) -> list[P
                 planned[action.name] = Planned(Decision(action, Status.FAILED), error)
                 continue
         planned[action.name] = Planned(decision)
-    return list(planned.values())
+    needed = {each.decision.action.toolchain for each in planned.values() if each.status is Status.BUILT}
+    planned |= {action.name: _decided(recipe, action, planner) for action in actions if action.name in needed}
+    return [planned[action.name] for action in actions if action.name in planned]
+
+
+def _decided(recipe: Recipe, action: Action, planner: Planner) -> Planned:
+    try:
+        return Planned(planner.decide(recipe.name, action, {}))
+    except BuilderError as error:
+        return Planned(Decision(action, Status.FAILED), error)
 
 
 def _waiting(sources: Iterable[Planned]) -> list[str]:

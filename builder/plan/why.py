@@ -95,7 +95,7 @@ def _detail(reason: Reason, path: str, before: Any, after: Any, sources: Mapping
     if reason is Reason.DATA and path.startswith("files."):
         split, _, name = path.removeprefix("files.").partition(".")
         return f"{split} {name}"
-    if reason is Reason.SOURCE:
+    if reason is Reason.SOURCE or path == "lock":
         return f"{_word(before)[:12]} -> {_word(after)[:12]}"
     where = path.removeprefix("spec.") or reason.value
     return f"{where} {_word(before)} -> {_word(after)}"

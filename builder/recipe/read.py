@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from builder.errors import RecipeError, did_you_mean
-from builder.recipe.schema import GATES, Gate, Limits, Machine, Recipe, Use
-from builder.registry import find_step, is_step, step_names
+from builder.recipe.schema import CONVERSION_GATE, GATES, MAX_CONVERSION_DIFFERENCE, Gate, Limits, Machine, Recipe, Use
+from builder.recipe.toolchains import check_name
+from builder.registry import find_format, find_step, format_names, is_step, step_names
 from builder.specs import Data, Model, Target
 from builder.typed import from_plain, to_plain
 
@@ -18,6 +19,7 @@ __all__ = ["read_recipe"]
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME_LENGTH = 64
+_CODE = re.compile(r"[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("store", "sweeps")  # they lie beside the builds, under outputs/
 _MACHINE = tuple(Machine.__dataclass_fields__)
 _KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", *_MACHINE)
@@ -33,6 +35,9 @@ def read_recipe(
     if isinstance(plain["fresh"], str):
         plain = {**plain, "fresh": [plain["fresh"]]}
     model = _model(plain["model"], choices)
+    gates = dict(plain["gates"] or {})
+    if model.format == "onnx" and gates.get(CONVERSION_GATE) == MAX_CONVERSION_DIFFERENCE:
+        del gates[CONVERSION_GATE]  # the default, and nothing is converted
     steps, notes = _steps(plain["steps"])
     recipe = Recipe(
         name=_name(plain["name"], choices),
@@ -41,7 +46,7 @@ def read_recipe(
         target=_part(Target, plain["target"], "target"),
         data=_data(plain["data"], choices),
         steps=steps,
-        gates=tuple(_gates(plain["gates"] or {}, [use.name for use in steps])),
+        gates=tuple(_gates(gates, [use.name for use in steps])),
         machine=from_plain(Machine, {key: plain[key] for key in _MACHINE}, ""),
         resolved={},
         overrides=overrides,
@@ -49,7 +54,7 @@ def read_recipe(
         hydra_files=files,
         limits=_limits(plain["limits"] or {}, ["model", "data", *(use.name for use in steps)]),
     )
-    recipe.resolved.update(_resolved(recipe, plain["gates"] or {}))
+    recipe.resolved.update(_resolved(recipe, gates))
     return recipe
 
 
@@ -83,15 +88,31 @@ def _model(node: dict[str, Any], choices: dict[str, Any]) -> Model:
         node = {**node, "name": str(chosen)}
     model = _part(Model, node, "model")
     sources = [name for name in ("path", "wheel", "url") if getattr(model, name)]
-    if len(sources) != 1:
-        raise RecipeError(f"model: expected exactly one of path, wheel and url, got {' and '.join(sources) or 'none'}")
-    if sources[0] in ("wheel", "url") and not model.sha256:
+    _check_format(model, sources)
+    if sources and sources[0] in ("wheel", "url") and not model.sha256:
         raise RecipeError(f"model.sha256 is missing: what comes from a {sources[0]} is checked")
     if model.sha256 and not re.fullmatch(r"[0-9a-f]{64}", model.sha256):
         raise RecipeError(f"model.sha256: expected 64 hexadecimal digits, got '{model.sha256}'")
     if model.url and not model.url.startswith("https://"):
         raise RecipeError(f"model.url: expected an https address, got '{model.url}'")
     return model
+
+
+def _check_format(model: Model, sources: list[str]) -> None:
+    """Check that there is a file where the format needs one, and that code is named where something can run it."""
+    weights = True
+    if model.format != "onnx":
+        weights = find_format(model.format).weights  # type: ignore[assignment]
+    if len(sources) > 1 or (weights is True and not sources):
+        raise RecipeError(f"model: expected exactly one of path, wheel and url, got {' and '.join(sources) or 'none'}")
+    if weights is False and sources:
+        raise RecipeError(f"model.{sources[0]}: a model of format {model.format} takes no file")
+    if model.code is not None and model.format == "onnx":
+        raise RecipeError("model.code: a model of format onnx has no code", did_you_mean("onnx", format_names()))
+    if model.code is not None and not _CODE.fullmatch(model.code):
+        raise RecipeError(f"model.code: expected FILE.py:NAME, got '{model.code}'")
+    if model.toolchain is not None:
+        check_name(model.toolchain, "model.toolchain")
 
 
 def _data(node: dict[str, Any], choices: dict[str, Any]) -> Data | None:
@@ -132,8 +153,10 @@ def _use(name: str, node: dict[str, Any], chosen: Iterable[str]) -> Use:
             raise RecipeError(
                 f"steps.{name}.inputs.{port}: there is no action '{source}'", did_you_mean(source, chosen)
             )
+    toolchain = from_plain(str, node.pop("toolchain", step.toolchain), f"steps.{name}.toolchain")
+    check_name(toolchain, f"steps.{name}.toolchain")
     options = from_plain(step.options, _without_missing(node), f"steps.{name}")
-    return Use(name=name, step=step.name, options=options, inputs=inputs)
+    return Use(name=name, step=step.name, options=options, inputs=inputs, toolchain=toolchain)
 
 
 def _gates(node: dict[str, Any], actions: list[str]) -> Iterable[Gate]:
@@ -203,6 +226,9 @@ def _resolved(recipe: Recipe, gates: dict[str, Any]) -> dict[str, Any]:
         "model": to_plain(recipe.model),
         "target": to_plain(recipe.target),
         "data": data,
-        "steps": {use.name: {"step": use.step, "inputs": use.inputs, **to_plain(use.options)} for use in recipe.steps},
+        "steps": {
+            use.name: {"step": use.step, "inputs": use.inputs, "toolchain": use.toolchain, **to_plain(use.options)}
+            for use in recipe.steps
+        },
         "gates": {name: value for name, value in gates.items() if value is not None},
     }

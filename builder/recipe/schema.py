@@ -8,9 +8,22 @@ from enum import Enum
 from typing import Any
 
 from builder.specs import Data, Model, Target
+from builder.toolchains.spec import HOST
 from builder.typed import to_plain
 
-__all__ = ["GATES", "Gate", "Limits", "Machine", "Output", "Recipe", "Use", "Verbosity", "root_defaults"]
+__all__ = [
+    "CONVERSION_GATE",
+    "GATES",
+    "MAX_CONVERSION_DIFFERENCE",
+    "Gate",
+    "Limits",
+    "Machine",
+    "Output",
+    "Recipe",
+    "Use",
+    "Verbosity",
+    "root_defaults",
+]
 
 
 class Output(Enum):
@@ -55,6 +68,7 @@ class Use:
     step: str
     options: Any
     inputs: dict[str, str]
+    toolchain: str = HOST
 
 
 @dataclass(frozen=True)
@@ -102,8 +116,11 @@ class Recipe:
     limits: dict[str, Limits] = field(default_factory=dict)  # by action; '' for every other one
 
 
+CONVERSION_GATE = "max_conversion_difference"
+MAX_CONVERSION_DIFFERENCE = 1e-3  # of the largest output; exports were seen at 1e-5 and below, wrong ones above 1e-2
 GATES = (
     "max_accuracy_drop",
+    "max_conversion_difference",
     "max_latency_ms",
     "max_memory_mib",
     "max_size_mib",
@@ -121,7 +138,7 @@ def root_defaults() -> dict[str, Any]:
         "target": _defaults(Target),
         "data": _defaults(Data),
         "steps": {},
-        "gates": {**dict.fromkeys(GATES), "confidence": None},
+        "gates": {**dict.fromkeys(GATES), CONVERSION_GATE: MAX_CONVERSION_DIFFERENCE, "confidence": None},
         "limits": {f.name: None for f in dataclasses.fields(Limits)},
         **_defaults(Machine),
     }

@@ -129,7 +129,7 @@ def step_defaults(name: str) -> dict[str, Any]:
     """Return the node that a chosen step starts from: its options' defaults, its inputs, and which step it is."""
     step = find_step(name)
     values = {f.name: _default(f) for f in dataclasses.fields(step.options)}
-    return {"step": name, "inputs": dict.fromkeys(step.inputs), **values}
+    return {"step": name, "inputs": dict.fromkeys(step.inputs), "toolchain": step.toolchain, **values}
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from builder.report import findings
@@ -15,13 +16,15 @@ def report_document(
     evaluations: dict[str, dict[str, Any]],
     measurements: dict[str, dict[str, Any]],
     *,
+    conversion: Mapping[str, Any] | None = None,
     baseline_bytes: int | None,
     candidate_bytes: int | None,
 ) -> dict[str, Any]:
     """Return report.json: everything that report.html shows.
 
-    `evaluations` and `measurements` map an action's name to its evaluation.json or measurement.json; the bytes are
-    those of all files of the source model and of the artifact. The result follows `schemas/report.schema.json`.
+    `evaluations` and `measurements` map an action's name to its evaluation.json or measurement.json, `conversion` is
+    the conversion.json of a model that was exported; the bytes are those of all files of the source model and of the
+    artifact. The result follows `schemas/report.schema.json`.
     """
     names = findings.Names(manifest)
     found = {}
@@ -37,6 +40,7 @@ def report_document(
         "manifest": manifest,
         "evaluations": evaluations,
         "measurements": measurements,
+        "conversion": conversion,
         "verdict": findings.verdict(manifest),
         "findings": found,
         "headline": headline(manifest, evaluations, measurements, baseline_bytes, candidate_bytes),

@@ -19,7 +19,7 @@ from builder.step import Job, Result
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["bring_model"]
+__all__ = ["bring_model", "bring_weights"]
 
 
 def bring_model(job: Job) -> Result:
@@ -36,6 +36,18 @@ def bring_model(job: Job) -> Result:
     loaded = load_graph(target, model.path or _origin(model))
     discovered = _external_data(loaded, base, target.parent)
     return Result(facts=_facts(loaded, target), discovered=discovered)
+
+
+def bring_weights(job: Job) -> Result:
+    """Write `weights/weights.SUFFIX`, as it is: nothing is read of it here. Raises SourceError."""
+    from builder.sources.step import weights_suffix
+
+    target = job.folder("weights") / f"weights{weights_suffix(job.model)}"
+    if job.model.path is not None:
+        _copy(Path(job.local["path"]), target, job.local["shown"])
+    else:
+        _fetch(job.model, target, job)
+    return Result(facts={"size": f"{target.stat().st_size / 2**20:.1f} MiB"})
 
 
 def _copy(source: Path, target: Path, shown: str) -> None:

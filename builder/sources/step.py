@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
+from builder.specs import Model
 from builder.step import Job, Kind, Result, Step
 
-__all__ = ["data_source", "model_source"]
+__all__ = ["data_source", "model_source", "weights_source", "weights_suffix"]
+
+
+def weights_suffix(model: Model) -> str:
+    """Return the end of the file name of a model, such as `.safetensors`: frameworks go by it."""
+    place = model.path or (model.wheel.member if model.wheel else model.url or "")
+    return PurePosixPath(place).suffix.lower()
 
 
 def _bring_model(_options: None, job: Job) -> Result:
     from builder.sources.model import bring_model
 
     return bring_model(job)
+
+
+def _bring_weights(_options: None, job: Job) -> Result:
+    from builder.sources.model import bring_weights
+
+    return bring_weights(job)
 
 
 def _bring_data(_options: None, job: Job) -> Result:
@@ -29,6 +44,17 @@ model_source = Step(
     packages=("onnx", "onnxruntime"),
     brings=True,
     summary="Bring the model from a file, a package or an address, with its external data.",
+)
+
+weights_source = Step(
+    name="weights",
+    options=type(None),
+    run=_bring_weights,
+    rank=0,
+    inputs={},
+    outputs={"weights": Kind.WEIGHTS},
+    brings=True,
+    summary="Bring the file of a model of another framework from disk, a package or an address.",
 )
 
 data_source = Step(

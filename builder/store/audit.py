@@ -6,12 +6,15 @@ import errno
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from builder.digest import digest_file
+from builder.errors import StoreError
 from builder.store.actions import Record, read_record
+from builder.store.cas import Damaged
+from builder.store.kept import read_all
 from builder.store.roots import roots
 from builder.store.store import Store
 from builder.store.usage import DIGEST
@@ -40,6 +43,7 @@ class Survey:
     intact: set[str]  # objects
     results: list[tuple[Path, Record]]
     faults: list[Fault]
+    folders: set[str] = field(default_factory=set)  # kept ones that are intact
 
 
 class Reader:
@@ -84,6 +88,8 @@ def survey(store: Store, reader: Reader) -> Survey:
         _read_object(path, reader, found)
     for path in _inside(store.root / "ac"):
         _read_results(path, found)
+    for digest in store.content.folders.digests():
+        _read_folder(store, digest, reader, found)
     found.faults += [Fault("root", path, "it is damaged") for path, root in roots(store.root) if root is None]
     return found
 
@@ -128,6 +134,19 @@ def _read_results(folder: Path, found: Survey) -> None:
                 found.results.append((path, record))
             else:
                 found.faults.append(Fault("result", path, "it is not as it was written"))
+
+
+def _read_folder(store: Store, digest: str, reader: Reader, found: Survey) -> None:
+    path = store.content.folders.path(digest)
+    try:
+        tree = store.content.tree(digest)
+    except (Damaged, StoreError, ValueError, KeyError, TypeError):
+        found.faults.append(Fault("stray", path, "no listing says what belongs into it"))
+        return
+    if fault := read_all(path, {entry.path: entry.sha256 for entry in tree.files}, reader.hash):
+        found.faults.append(Fault("object", path, f"it is {fault}"))
+    else:
+        found.folders.add(digest)
 
 
 def _is_named(path: Path) -> bool:

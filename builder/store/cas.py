@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from builder.digest import canonical, copy_hashed, digest_bytes
 from builder.errors import StepError, StoreError
 from builder.store.folders import make_folder
+from builder.store.kept import KeptFolders
 from builder.store.statcache import StatCache
 from builder.trouble import trouble
 
@@ -45,10 +46,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder by content."""
+    """A folder by content; one that is `kept` lies in the store as it is (see kept.py)."""
 
     digest: str
     files: tuple[Entry, ...]
+    kept: bool = False
 
     @property
     def bytes(self) -> int:
@@ -62,6 +64,7 @@ class Content:
         self._root = root
         self._stats = stats
         self._set_aside = set_aside
+        self.folders = KeptFolders(root.parent / "folders", stats)
         self._trees: dict[str, Tree] = {}  # listings that were read and found right
 
     def path(self, digest: str) -> Path:
@@ -89,6 +92,27 @@ class Content:
             added = self.add_file(folder / relative, private)
             entries.append(Entry(relative, added.sha256, added.bytes))
         return Tree(self._add_bytes(tree_listing(entries), private), tuple(sorted(entries)))
+
+    def keep_tree(self, folder: Path, private: Path) -> Tree:
+        """Move a folder in, to be used where it lies, and return it by content. Raises StepError, StoreError."""
+        paths = {*_plain_files(folder)}
+        try:
+            digests = self.folders.prepare(folder)
+        except OSError as error:
+            raise trouble(error, folder) from error
+        entries = [Entry(path, digests[path], (folder / path).stat().st_size) for path in sorted(paths)]
+        digest = self._add_bytes(tree_listing(entries, kept=True), private)
+        self.folders.add(folder, digest)
+        return Tree(digest, tuple(entries), kept=True)
+
+    def check_kept(self, tree: Tree) -> Path:
+        """Return where a kept tree lies. Raises Damaged unless all of it is there and right."""
+        fault = self.folders.fault(tree.digest, {entry.path: entry.sha256 for entry in tree.files})
+        if fault:
+            if fault != "missing":
+                self._set_aside(self.folders.path(tree.digest), fault)
+            raise Damaged(tree.digest, fault)
+        return self.folders.path(tree.digest)
 
     def _add_bytes(self, content: bytes, private: Path) -> str:
         digest, staged = digest_bytes(content), private / f"in-{os.getpid()}"
@@ -139,7 +163,7 @@ class Content:
             raise StoreError(
                 f"tree {digest[:12]} in the store names a file outside its folder", "somebody else wrote it"
             )
-        return Tree(digest, tuple(Entry(**entry) for entry in listing["files"]))
+        return Tree(digest, tuple(Entry(**entry) for entry in listing["files"]), listing.get("kept", False))
 
     def read(self, entry: Entry) -> bytes:
         """Return the bytes of a small file, checked. Raises Damaged."""
@@ -216,9 +240,10 @@ def _plain_files(folder: Path) -> Iterator[str]:
                 yield relative
 
 
-def tree_listing(entries: Iterable[Entry]) -> bytes:
+def tree_listing(entries: Iterable[Entry], *, kept: bool = False) -> bytes:
     """Return what is stored of a folder: its digest is the tree's."""
-    return canonical({"schema": 1, "files": [asdict(entry) for entry in sorted(entries)]})
+    files = [asdict(entry) for entry in sorted(entries)]
+    return canonical({"schema": 1, "files": files, **({"kept": True} if kept else {})})
 
 
 def _leads_out(path: str) -> bool:

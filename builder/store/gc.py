@@ -17,7 +17,7 @@ from builder.store.roots import Root
 from builder.store.statcache import StatCache
 from builder.store.store import Store
 from builder.store.sweep import KINDS, REPAIR, Sweep
-from builder.store.usage import DIGEST, Amount, amount, objects, reached, workshops
+from builder.store.usage import DIGEST, Amount, amount, folders, objects, reached, workshops
 
 __all__ = ["Cleaned", "Limits", "clean"]
 
@@ -82,7 +82,7 @@ def clean(store: Store, stats: StatCache, limits: Limits, *, dry_run: bool = Fal
         since = None if alone else _since(store)
         sweep = Sweep(store, since, dry_run)
         living = sweep.roots()
-        sizes = {digest: status.st_size for digest, status in objects(store.root).items()}
+        sizes = _sizes(store)
         choice = _choose(store, limits, {key for root in living for key in root.keys}, since, sizes)
         choice.running += [result for result in choice.going if not sweep.result(result.key, result.used)]
         sweep.objects({digest for result in choice.kept for digest in result.needs})
@@ -98,6 +98,14 @@ def clean(store: Store, stats: StatCache, limits: Limits, *, dry_run: bool = Fal
         roots=living,
         refused=sweep.refused,
     )
+
+
+def _sizes(store: Store) -> dict[str, int]:
+    """Return what each object takes; that of a kept folder has its files with it."""
+    sizes = {digest: status.st_size for digest, status in objects(store.root).items()}
+    for digest, size in folders(store.root).items():
+        sizes[digest] = sizes.get(digest, 0) + size
+    return sizes
 
 
 def _since(store: Store) -> float:

@@ -144,6 +144,9 @@ class Mender:
         for digest in record.outputs.values():
             self.needed.add(digest)
             tree = self.tree(digest)
+            if tree and tree.kept:
+                lost += [] if digest in self._found.folders else [digest]
+                continue
             files = {entry.sha256 for entry in tree.files} if tree else set()
             self.needed |= files
             lost += [each for each in sorted(files) if not self.have(each)] if tree else [digest]

@@ -3,7 +3,7 @@
 cas/      bytes by SHA-256            ac/       results by action key
 logs/     what each action printed    locks/    one for each key, and `gc`
 roots/    what newest builds need     tmp/      private folders of running builds
-bad/      what was damaged, set aside
+folders/  packages of toolchains        bad/      what was damaged, set aside
 """
 
 from __future__ import annotations
@@ -184,7 +184,11 @@ class Store:
     def _intact(self, record: Record) -> bool:
         try:
             for digest in record.outputs.values():
-                for entry in self.content.tree(digest).files:
+                tree = self.content.tree(digest)
+                if tree.kept:
+                    self.content.check_kept(tree)
+                    continue
+                for entry in tree.files:
                     self.content.check(entry.sha256)
         except Damaged as damage:
             self._warn(f"{damage}; what made it runs again")

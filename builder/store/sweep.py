@@ -17,7 +17,7 @@ from builder.store.usage import DIGEST, Amount, amount, objects, walk, workshops
 
 __all__ = ["KINDS", "REPAIR", "Sweep"]
 
-KINDS = ("results", "objects", "logs", "locks", "set_aside", "unfinished", "roots")
+KINDS = ("results", "objects", "folders", "logs", "locks", "set_aside", "unfinished", "roots")
 REPAIR = "repair it first: python -m builder cache verify"
 _GRACE_S = 60  # a file younger than this may be in the making
 
@@ -68,6 +68,10 @@ class Sweep:
         for digest, status in objects(self._store.root).items():
             if digest not in needed and not self._is_young(status.st_mtime):
                 self._remove("objects", self._store.content.path(digest))
+        for digest in self._store.content.folders.digests():
+            path = self._store.content.folders.path(digest)
+            if digest not in needed and not self._is_young(path.lstat().st_mtime):
+                self._remove("folders", path)
 
     def rest(self, kept: Collection[str]) -> None:
         """Remove logs and locks of results that are gone, what was set aside, and what dead builds left."""

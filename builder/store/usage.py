@@ -15,7 +15,7 @@ from builder.store.actions import Record
 from builder.store.cas import Content, Damaged
 from builder.store.private import is_dead
 
-__all__ = ["DIGEST", "WORKSHOP", "Amount", "Workshop", "amount", "objects", "reached", "walk", "workshops"]
+__all__ = ["DIGEST", "WORKSHOP", "Amount", "Workshop", "amount", "folders", "objects", "reached", "walk", "workshops"]
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WORKSHOP = re.compile(r"\d{9,}-[0-9a-f]{12}")
@@ -74,13 +74,20 @@ def objects(root: Path) -> dict[str, os.stat_result]:
     return found
 
 
+def folders(root: Path) -> dict[str, int]:
+    """Return the tree digest of every kept folder, and what its files take."""
+    below = root / "folders"
+    return {path.name: amount(path).bytes for path in below.iterdir()} if below.is_dir() else {}
+
+
 def reached(content: Content, record: Record) -> set[str]:
     """Return the objects that a result needs. Raises Damaged where a listing cannot be read."""
     found: set[str] = set()
     for digest in record.outputs.values():
         found.add(digest)
         try:
-            found.update(entry.sha256 for entry in content.tree(digest).files)
+            tree = content.tree(digest)
+            found.update(entry.sha256 for entry in tree.files if not tree.kept)
         except (ValueError, KeyError, TypeError, StoreError) as error:
             raise Damaged(digest, "no listing of a folder") from error
     return found

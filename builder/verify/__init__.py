@@ -61,7 +61,7 @@ def verify_recipe(recipe: Recipe, events: Events, *, keep: Path | None = None) -
     What has no result yet is built in the usual store first. With `keep`, both copies of what differs are put there.
     Raises StoreError where there is no room for the second copy, Interrupted after Ctrl-C with nothing left behind.
     """
-    [first] = build([recipe], lambda event: events(event) if _is_news(event) else None)
+    [first] = build([recipe], lambda event: events(event) if _is_news(event) else None, eager=True)
     made = [node.action.name for node in first.nodes if node.outcome and node.outcome.status is Status.BUILT]
     if made:
         events(Event("note", message=f"the first build of {', '.join(made)} was made just now, in the usual store"))

@@ -49,7 +49,7 @@ def rebuild(recipe: Recipe, first: Sequence[Node], scratch: Path, events: Events
         _seed(stores, [*again.values()], [node for node in first if is_fetched(node.action)])
         _wait(first)
         told = _told(events, {node.action.name: node for node in first}, scratch)
-        _run(stores.second, Planner(stores.second, Facts(stats), scratch), [*again.values()], recipe.machine, told)
+        _run(stores, Planner(stores.second, Facts(stats), scratch), [*again.values()], recipe.machine, told)
         return tuple(
             alone.get(node.action.name) or judge(node, again[node.action.name], stores, copies) for node in first
         )
@@ -63,7 +63,7 @@ def rebuild(recipe: Recipe, first: Sequence[Node], scratch: Path, events: Events
 
 def _again(node: Node) -> Node:
     """Return the action as it was before it ran, with the first run's nodes as its sources."""
-    return Node("again", node.recipe, node.action, node.inputs, node.limits)
+    return Node("again", node.recipe, node.action, node.inputs, node.limits, node.toolchain)
 
 
 def _seed(stores: Stores, again: Iterable[Node], fetched: Iterable[Node]) -> None:
@@ -112,14 +112,15 @@ def _wait(first: Iterable[Node]) -> None:
     time.sleep(min(max(_APART_S - passed_s, 0.0), _APART_S))
 
 
-def _run(store: Store, planner: Planner, nodes: Sequence[Node], machine: Machine, events: Events) -> None:
+def _run(stores: Stores, planner: Planner, nodes: Sequence[Node], machine: Machine, events: Events) -> None:
     with ExitStack() as stack:
         engine = Engine(
-            store,
+            stores.second,
             planner,
             events,
-            lambda: stack.enter_context(store.workshop()),
+            lambda: stack.enter_context(stores.second.workshop()),
             jobs=machine.jobs or default_jobs(),
             offline=machine.offline,
+            tools=stores.first,
         )
         engine.run(nodes)

@@ -14,6 +14,7 @@ from builder.onnxtools.files import mib
 from builder.outcomes import ExitCode, Reproducible, Status, Verified
 from builder.plan.graph import Action
 from builder.plan.why import compare, in_words
+from builder.sources.step import weights_suffix
 from builder.store.actions import Record
 from builder.store.cas import Entry, Tree
 from builder.store.store import Store
@@ -78,16 +79,18 @@ class Verification:
 
 def is_fetched(action: Action) -> bool:
     """Return whether an action brings what a declared sha256 names, so that it need not be fetched twice."""
-    return action.step.brings and (action.data is not None or action.model.path is None)
+    return action.step.brings and not action.lazy and (action.data is not None or action.model.path is None)
 
 
-def judge_alone(first: Node, store: Store) -> Judged | None:
+def judge_alone(first: Node, store: Store) -> Judged | None:  # noqa: PLR0911  a list of cases
     """Return the verdict on an action that is not run again, or None for one that is. Raises Damaged."""
     outcome, action = _outcome(first), first.action
     if outcome.status is Status.FAILED:
         return _judged(first, Verified.FAILED, f"has no result to compare: {outcome.reason}")
     if outcome.record is None:
         return _judged(first, Verified.NOT_JUDGED, outcome.reason)
+    if action.lazy:
+        return _judged(first, Verified.EQUAL, "packages with the hashes of their lock; not fetched again")
     if action.reproducible is Reproducible.MEASURED:
         return _judged(first, Verified.NOT_JUDGED, "a measurement is never had twice")
     if not outcome.record.outputs:
@@ -143,7 +146,8 @@ def _judged(
 def _declared(node: Node, record: Record, store: Store) -> Judged:
     """Judge what was fetched by the sha256 that conf/ declares."""
     action = node.action
-    expected = {"model.onnx": action.model.sha256} if action.data is None else action.data.sha256
+    name = "model.onnx" if action.model.format == "onnx" else f"weights{weights_suffix(action.model)}"
+    expected = {name: action.model.sha256} if action.data is None else action.data.sha256
     found = {entry.path: entry.sha256 for port in record.outputs.values() for entry in store.content.tree(port).files}
     if wrong := [name for name, digest in expected.items() if found.get(name) != digest]:
         return _judged(node, Verified.DIFFERS, f"{', '.join(wrong)}: not the sha256 that is declared")

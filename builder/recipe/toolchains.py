@@ -1,0 +1,65 @@
+"""The toolchains that `conf/toolchain/` describes: the user's own, then ours; each with its lock beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from builder.errors import RecipeError, did_you_mean
+from builder.recipe.locations import conf_folders, shown
+from builder.toolchains.lock import check, parse
+from builder.toolchains.spec import HOST, Locked, Toolchain
+from builder.typed import from_plain
+
+__all__ = ["check_name", "find_locked", "find_toolchain", "lock_file", "toolchain_names"]
+
+
+def toolchain_names() -> list[str]:
+    """Return the name of every toolchain there is but the host's."""
+    return sorted({file.stem for folder in conf_folders() for file in (folder / "toolchain").glob("*.yaml")})
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise RecipeError for a toolchain that nobody described."""
+    if name != HOST and name not in (known := toolchain_names()):
+        raise RecipeError(f"{where}: there is no toolchain '{name}'", did_you_mean(name, [HOST, *known]))
+
+
+def find_toolchain(name: str) -> Toolchain:
+    """Read a toolchain's description. Raises RecipeError that names the file and the key."""
+    check_name(name, "toolchain")
+    file = _file(name)
+    try:
+        node = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{shown(file)}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(node, dict):
+        raise RecipeError(f"{shown(file)}: a toolchain is a mapping of keys, got {node!r}")
+    return from_plain(Toolchain, {"name": name, **node}, str(shown(file)))
+
+
+def find_locked(name: str) -> Locked:
+    """Read a toolchain with its lock. Raises RecipeError where that is missing, damaged or out of date."""
+    toolchain, file = find_toolchain(name), lock_file(name)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"toolchain {name} has no lock that can be read at {shown(file)}",
+            f"python -m builder toolchain lock {name}",
+        ) from error
+    lock = parse(text, str(shown(file)))
+    check(toolchain, lock)
+    return Locked(toolchain, lock, text)
+
+
+def lock_file(name: str) -> Path:
+    """Return where the lock of a toolchain lies: beside its description."""
+    return _file(name).with_suffix(".lock")
+
+
+def _file(name: str) -> Path:
+    """Return the description of a toolchain; what is built in cannot be replaced."""
+    files = [folder / "toolchain" / f"{name}.yaml" for folder in conf_folders()]
+    return next(file for file in files if file.is_file())

@@ -1,0 +1,127 @@
+"""What an export leaves beside the model: some inputs, and what the source's framework makes of them.
+
+Written in a toolchain and read in another environment, so numpy's own format it is, without pickles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import DataError, ModelError
+from builder.specs import DType, Model, Tensor
+from builder.step import Job
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Feed = dict[str, NDArray[Any]]
+
+__all__ = ["COUNT", "feeds_of", "read_samples", "write_samples"]
+
+COUNT = 16  # samples that are compared
+_MADE_UP = 4
+_OPEN = {0: 2}  # an open first axis is a batch of two, so that a batch that was fixed by mistake is seen
+_SEED = 20260101
+
+
+def feeds_of(job: Job, inputs: Mapping[str, Tensor], count: int = COUNT) -> tuple[str, list[Feed]]:
+    """Return where samples come from, in words, and what the model is fed with: real ones where there are any.
+
+    A sample gets a batch axis in front where it lacks one. Raises DataError where samples do not fit the inputs.
+    """
+    if job.data is None:
+        return f"{_MADE_UP} made-up inputs", _made_up(inputs, job.model)
+    from builder.data.dataset import samples
+
+    split = next(iter(job.data.splits))
+    feeds = [_fed(sample.value, inputs, job) for sample in islice(samples(job.data, split), count)]
+    if not feeds:
+        raise DataError(f"data '{job.data.name}': the split '{split}' has no samples")
+    return f"'{split}' of {job.data.name}", feeds
+
+
+def write_samples(job: Job, source: str, origin: str, feeds: Sequence[Feed], outputs: Sequence[Feed]) -> None:
+    """Write the output port `samples`: feeds and the source's outputs, both by name, for each sample."""
+    import numpy as np
+
+    folder = job.folder("samples")
+    for name, rows in (("inputs", feeds), ("outputs", outputs)):
+        arrays = {f"{index}/{key}": array for index, row in enumerate(rows) for key, array in row.items()}
+        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # its own option is not among them
+    about = {"source": source, "from": origin, "count": len(feeds)}
+    (folder / "about.json").write_text(json.dumps(about, sort_keys=True), encoding="utf-8")
+
+
+def read_samples(folder: Path) -> tuple[dict[str, Any], list[Feed], list[Feed]]:
+    """Return what `write_samples` wrote: where from, the feeds, the source's outputs."""
+    import numpy as np
+
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    count = about.pop("count")
+    read: list[list[Feed]] = []
+    for name in ("inputs", "outputs"):
+        rows: list[Feed] = [{} for _ in range(count)]
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+            for key in arrays.files:
+                index, _, inner = key.partition("/")
+                rows[int(index)][inner] = arrays[key]
+        read.append(rows)
+    return about, read[0], read[1]
+
+
+def _fed(value: Any, inputs: Mapping[str, Tensor], job: Job) -> Feed:
+    """Return a sample as the model's inputs, in their types, with constants."""
+    assert job.data is not None
+    free = [name for name in inputs if name not in job.model.constants]
+    values = value if isinstance(value, dict) else {job.data.input or free[0]: value}
+    if set(values) != set(free):
+        raise DataError(
+            f"data '{job.data.name}' has {', '.join(sorted(values))} for each sample, the model takes "
+            f"{', '.join(free)}",
+            "name them alike in model.inputs and the data, or give some in model.constants",
+        )
+    constants = {name: _constant(inputs[name], job.model.constants[name]) for name in inputs if name not in free}
+    return {**{name: _batched(array, inputs[name]) for name, array in values.items()}, **constants}
+
+
+def _batched(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    import numpy as np
+
+    wanted = np.asarray(array, dtype=tensor.dtype.value)
+    return wanted[None] if wanted.ndim == len(tensor.shape) - 1 else wanted
+
+
+def _constant(tensor: Tensor, value: float) -> NDArray[Any]:
+    import numpy as np
+
+    return np.full([size if isinstance(size, int) else 1 for size in tensor.shape], value, tensor.dtype.value)
+
+
+def _made_up(inputs: Mapping[str, Tensor], model: Model) -> list[Feed]:
+    """Return inputs from a seeded generator: standard normal for fractions, small whole numbers for the rest."""
+    import numpy as np
+
+    if not inputs:
+        raise ModelError("model.inputs says nothing, and there is no data", "name the inputs and their shapes")
+    draw = np.random.default_rng(_SEED)
+    ways: dict[str, Callable[[list[int]], Any]] = {
+        "f": draw.standard_normal,
+        "i": lambda shape: draw.integers(0, 8, shape),
+        "b": lambda shape: draw.integers(0, 2, shape),
+    }
+
+    def one(name: str, tensor: Tensor) -> NDArray[Any]:
+        if name in model.constants:
+            return _constant(tensor, model.constants[name])
+        open_shape = model.shapes.get(name)
+        shape = open_shape or [
+            size if isinstance(size, int) else _OPEN.get(axis, 4) for axis, size in enumerate(tensor.shape)
+        ]
+        kind = "f" if tensor.dtype.value.startswith("f") else "b" if tensor.dtype is DType.BOOL else "i"
+        return np.asarray(ways[kind](shape), dtype=tensor.dtype.value)
+
+    return [{name: one(name, tensor) for name, tensor in inputs.items()} for _ in range(_MADE_UP)]
