@@ -153,11 +153,11 @@ def test_a_result_that_cannot_be_read_for_a_moment_is_not_set_aside(
 ) -> None:
     record = commit(store, folder(tmp_path / "one", a=b"one"))
 
-    def too_many(_path: Path) -> bytes:
+    def too_many(*_arguments: object, **_options: object) -> None:
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", too_many)
+        patch.setattr("builtins.open", too_many)
         with pytest.raises(StoreError, match="no file handles left"):
             lookup(store)
 
