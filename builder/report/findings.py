@@ -11,6 +11,7 @@ __all__ = [
     "Names",
     "accuracy",
     "compared",
+    "conversion",
     "fidelity",
     "latency",
     "memory",
@@ -31,7 +32,8 @@ class Names:
     def __init__(self, manifest: Mapping[str, Any]) -> None:
         model = manifest["recipe"].get("model")
         self.candidate = str(manifest["name"])
-        self.reference = str(model.get("name", "the source model")) if isinstance(model, dict) else "the source model"
+        source = str(model.get("name", "")) if isinstance(model, dict) else ""
+        self.reference = source if source and source != self.candidate else "the source model"
         self.target = str(manifest["target"]["name"])
         self.goal = "this host" if self.target == "host" else self.target
         self.target_is_here = _is_here(manifest["target"], manifest["host"])
@@ -74,6 +76,18 @@ def compared(ratio: float, less: str, more: str) -> str:
     if factor >= 1.2:
         return f"{words.number(factor, 2 if factor < 10 else 3)} {TIMES} {word}"
     return f"{words.number(100 * abs(ratio - 1), 2)} % {word}"
+
+
+def conversion(data: Mapping[str, Any]) -> str:
+    """Say whether an exported model computes what its source does."""
+    labels = [output for output in data["outputs"].values() if output["kind"] == "labels"]
+    wrong, values = (sum(output[key] for output in labels) for key in ("unequal", "count"))
+    if wrong:
+        return f"The export gives {wrong:,} of {values:,} labels otherwise than {data['source']}"
+    apart = max((output["difference"] for output in data["outputs"].values()), default=0.0)
+    if not apart:
+        return f"The export computes exactly what {data['source']} does"
+    return f"The export is within {words.number(apart, 2)} of what {data['source']} computes"
 
 
 def size(names: Names, reference: float | None, candidate: float | None) -> str:

@@ -46,6 +46,7 @@ def render(report: dict[str, Any]) -> str:
         graph=graph.draw(manifest, names.reference, _data_name(manifest)),
         sizes=views.sizes(report),
         latencies=[views.latency(report, name) for name in _order(manifest, report["measurements"])],
+        conversion=views.conversion(report),
         accuracies=[views.accuracy(report, name) for name in _order(manifest, report["evaluations"])],
         versions=_versions(manifest),
     )

@@ -121,6 +121,15 @@ def accuracy(report: Mapping[str, Any], name: str) -> View:
     }
 
 
+def conversion(report: Mapping[str, Any]) -> View | None:
+    """Return what the page shows of an export beside its source; None where nothing was exported."""
+    data = report["conversion"]
+    if data is None:
+        return None
+    gates = gates_on(report["manifest"], "max_conversion_difference", "conversion")
+    return {"data": data, "finding": findings.conversion(data), "gates": gates}
+
+
 def _action(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = next(each for each in report["manifest"]["actions"] if each["name"] == name)
     return found

@@ -48,7 +48,7 @@ def _difference(name: str, found: NDArray[Any], source: NDArray[Any]) -> dict[st
             "the export did not keep what the model computes; try another opset",
         )
     if source.dtype.kind not in "fc":
-        return {"unequal": int((found != source).sum()), "values": int(source.size)}
+        return {"unequal": int((found != source).sum()), "count": int(source.size)}
     if not np.isfinite(found).all() and np.isfinite(source).all():
         raise ModelError(f"the exported model's output '{name}' is not finite where its source's is")
     apart = float(np.abs(found.astype(np.float64) - source).max(initial=0.0))
@@ -58,8 +58,8 @@ def _difference(name: str, found: NDArray[Any], source: NDArray[Any]) -> dict[st
 def _together(differences: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one figure for all samples: of the largest value for numbers, the unequal share for labels."""
     if "unequal" in differences[0]:
-        unequal, values = (sum(each[name] for each in differences) for name in ("unequal", "values"))
-        return {"kind": "labels", "unequal": unequal, "values": values, "difference": unequal / max(values, 1)}
+        unequal, values = (sum(each[name] for each in differences) for name in ("unequal", "count"))
+        return {"kind": "labels", "unequal": unequal, "count": values, "difference": unequal / max(values, 1)}
     apart, largest = (max(each[name] for each in differences) for name in ("apart", "largest"))
     return {"kind": "numbers", "apart": apart, "largest": largest, "difference": apart / largest if largest else apart}
 
@@ -70,7 +70,7 @@ def _facts(
     labels = [output for output in outputs.values() if output["kind"] == "labels"]
     facts = {"difference": f"{difference:.2g} of the largest output", "samples": f"{samples} of {about['from']}"}
     if labels:
-        unequal, values = (sum(output[name] for output in labels) for name in ("unequal", "values"))
+        unequal, values = (sum(output[name] for output in labels) for name in ("unequal", "count"))
         facts["labels"] = f"{values - unequal:,} of {values:,} equal"
     return {**facts, "source": about["source"]}
 
