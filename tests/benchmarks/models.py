@@ -23,8 +23,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = Path(__file__).with_name("models.json")
 README = ROOT / "README.md"
+TIMES = "\N{MULTIPLICATION SIGN}"
 MARKS = ("<!-- table: models -->\n", "<!-- end of table -->\n")
-HEAD = "| recipe | from | size | metric | latency p50 | export beside its source | actions | cold, of it toolchains | cached |"
+HEAD = "| recipe | from | size | metric | latency p50 | export to source | actions | cold, of it toolchains | cached |"
 
 
 def main(names: list[str]) -> None:
@@ -49,7 +50,7 @@ def measured(name: str) -> dict[str, Any]:
         time.sleep(2.1)  # files younger than 2 s are hashed, not remembered
         _seconds(command, folder, environment)
         cached_s = _seconds(command, folder, environment)
-    manifest = report["manifest"]
+    manifest, host = report["manifest"], report["manifest"]["host"]
     tools = [action for action in manifest["actions"] if action["step"] == "toolchain"]
     return {
         "format": manifest["recipe"]["model"]["format"],
@@ -60,7 +61,7 @@ def measured(name: str) -> dict[str, Any]:
         "cold_s": round(cold_s, 1),
         "toolchain_s": round(sum(action["seconds"] for action in tools), 1),
         "cached_s": round(cached_s, 2),
-        "host": f"{manifest['host']['processor']}, {manifest['host']['cores']} cores, Python {platform.python_version()}",
+        "host": f"{host['processor']}, {host['cores']} cores, Python {platform.python_version()}",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 
@@ -84,7 +85,7 @@ def line(name: str, row: dict[str, Any]) -> str:
     cells = [
         f"`{name}`",
         row["format"],
-        _pair(row["headline"]["size"], "{:.2f}", "MiB"),
+        _pair(row["headline"]["size"], "{:.3g}", "MiB"),
         _metric(row["headline"]["accuracy"]),
         _latency(row["headline"]["latency"]),
         f"{row['conversion']['difference']:.1g} of the largest output" if row["conversion"] else "",
@@ -106,7 +107,7 @@ def _latency(figure: dict[str, Any]) -> str:
     if figure.get("candidate") is None:
         return "not measured"
     ratio, interval = figure["change"], figure["interval"]
-    return f"{_pair(figure, '{:.3g}', 'ms')}, {ratio:.2f} × [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return f"{_pair(figure, '{:.3g}', 'ms')}, {ratio:.2f} {TIMES} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
 def _pair(figure: dict[str, Any], form: str, unit: str) -> str:
