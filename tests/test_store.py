@@ -130,6 +130,22 @@ def test_rot_that_the_stat_cache_cannot_see_is_found_where_bytes_are_read(
     assert not any(f.name == "a" for f in (tmp_path / "out").iterdir())
 
 
+def test_bytes_that_are_made_again_take_the_place_of_rot_that_the_stat_cache_cannot_see(
+    store: Store, stats: StatCache, tmp_path: Path
+) -> None:
+    source = folder(tmp_path / "one", a=b"one")
+    record = commit(store, source)
+    [entry] = store.content.tree(record.outputs["model"]).files
+    target = store.content.path(entry.sha256)
+    target.chmod(0o644)
+    target.write_bytes(b"two")
+    stats.believe(target, file_state(target), entry.sha256)
+
+    commit(store, folder(tmp_path / "again", a=b"one"))
+
+    assert target.read_bytes() == b"one"
+
+
 def test_a_damaged_result_is_never_a_hit(store: Store, tmp_path: Path) -> None:
     commit(store, folder(tmp_path / "made", a=b"one"))
     (result,) = (store.root / "ac").rglob("*.json")

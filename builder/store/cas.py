@@ -130,7 +130,7 @@ class Content:
         final = self.path(digest)
         if final.exists():
             try:
-                self.check(digest)
+                self.check(digest, again=True)
             except Damaged:
                 pass  # it was set aside: the new bytes take its place
             else:
@@ -141,13 +141,17 @@ class Content:
         staged.rename(final)
         sync_folder(final.parent)
 
-    def check(self, digest: str) -> None:
-        """Raise Damaged unless the object is there with the right bytes; wrong ones are set aside."""
+    def check(self, digest: str, *, again: bool = False) -> None:
+        """Raise Damaged unless the object is there with the right bytes; wrong ones are set aside.
+
+        With `again` it is read, whatever is remembered of it.
+        """
         path = self._name(digest)
         with self._reading(digest):
             if os.path.islink(path):  # noqa: PTH114  text
                 raise self._damaged(digest)
-            same = self._stats.digest(path) == digest or self._stats.hash(path) == digest  # memory may be wrong too
+            believed = not again and self._stats.digest(path) == digest
+            same = believed or self._stats.hash(path) == digest  # memory may be wrong too
         if not same:
             raise self._damaged(digest)
 
