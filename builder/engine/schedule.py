@@ -20,13 +20,13 @@ from builder.engine.limits import broken_limit
 from builder.engine.node import Node, Outcome
 from builder.engine.pool import HERE, Place, Pool, Worker
 from builder.engine.request import make_request
-from builder.engine.tell import as_error, error_of, finished_event, last_line, process_words, progress_event
+from builder.engine.tell import as_error, error_of, finished_event, last_line, progress_event
+from builder.engine.turns import Turns
 from builder.errors import BuilderError, LimitError, StepError, StoreError, WorkerError
 from builder.outcomes import Status
 from builder.plan.decide import Planner
-from builder.store.machine import Machine
 from builder.store.store import Store
-from builder.trouble import nearly_full, trouble
+from builder.trouble import nearly_full
 
 __all__ = ["Engine"]
 
@@ -68,7 +68,7 @@ class Engine:
         self._done: dict[str, Outcome] = {}  # what ran in this build, by key: a sweep has one action many times
         self._failure = ""
         self._attempts = 0
-        self._told: set[str] = set()
+        self._turns = Turns(store, self._tell)
 
     @cached_property
     def _folder(self) -> Path:
@@ -166,32 +166,8 @@ class Engine:
             return True
         if node.alone and self._running:
             return False
-        return self._take_locks(node) and self._run_locked(node)
-
-    def _take_locks(self, node: Node) -> bool:
-        """Take the key's lock and a share in the machine, or all of it, without waiting."""
-        assert node.decision is not None
         _ = self._folder  # a store that cannot be written ends the build here, in its own words
-        try:
-            if node.lock is None:
-                lock = self._store.lock(node.decision.key)
-                if not lock.acquire():
-                    self._tell(
-                        f"another build ({process_words(lock.holder())}) is making {node.action.name}; waiting for it"
-                    )
-                    return False
-                node.lock = lock
-            node.machine = node.machine or Machine()
-            if node.machine.alone() if node.alone else node.machine.share():
-                return True
-        except OSError as error:
-            raise trouble(error, self._store.root) from error
-        if node.alone:  # it keeps its turn
-            self._tell(f"other builds are at work; waiting until {node.action.name} has the machine alone")
-        else:
-            self._tell("another build measures on this machine; waiting until it has finished")
-            node.close()
-        return False
+        return self._turns.take(node) and self._run_locked(node)
 
     def _run_locked(self, node: Node) -> bool:
         """Look once more, since another builder may have made it meanwhile; else launch it."""
@@ -255,10 +231,11 @@ class Engine:
             for answer in said or ():
                 self._answered(worker, answer)
 
-    def _tell(self, message: str) -> None:
-        if message not in self._told and not self._running:
-            self._told.add(message)
+    def _tell(self, message: str) -> bool:
+        """Say what everything waits for; while something runs, nobody wonders."""
+        if not self._running:
             self._events(Event("note", message=message))
+        return not self._running
 
     def _died(self, worker: Worker) -> None:
         node = self._release(worker)
