@@ -202,6 +202,12 @@ def _verify(arguments: list[str]) -> int:
     return verify([_SHORT.get(word, word) for word in arguments])
 
 
+def _lock(arguments: list[str]) -> int:
+    from builder.lock import lock
+
+    return lock([_SHORT.get(word, word) for word in arguments])
+
+
 def _diff(arguments: list[str]) -> int:
     from builder.diff import diff
 
@@ -235,6 +241,7 @@ def _hydra_main(arguments: list[str]) -> int:
 _VERBS: dict[str, Callable[[list[str]], int]] = {
     "plan": _plan,
     "verify": _verify,
+    "lock": _lock,
     "diff": _diff,
     "cache": _cache,
     "toolchain": _toolchain,

@@ -16,6 +16,7 @@ from builder.engine.jobs import default_jobs
 from builder.engine.node import Node
 from builder.engine.schedule import Engine
 from builder.errors import Interrupted, StoreError, UsageError
+from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
 from builder.plan.graph import Action, graph
@@ -61,17 +62,19 @@ def build(
 
     With `eager`, toolchains are put together too when all that runs in them is cached.
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
-    planned, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
+    planned, LockError for one that is not as its lock says, StoreError where the store cannot be used, Interrupted
+    after Ctrl-C with nothing left running.
     """
     if isinstance(recipes, Recipe | str) or not recipes:
         raise UsageError("build takes a list of recipes", "write build([compose(['recipe=NAME'])])")
     events = Events(*readers, Prepare())
     graphs = [graph(recipe) for recipe in recipes]
     check_machine(recipes, graphs)
+    guard = Guard.find(recipes, events)
     stats = StatCache()
     try:
         with interruptible():
-            return _repairing(lambda: _build(recipes, graphs, stats, events, sweep, eager), events)
+            return _repairing(lambda: _build(recipes, graphs, stats, events, guard, sweep, eager), events)
     finally:
         stats.close()
 
@@ -94,12 +97,14 @@ def _build(
     graphs: Sequence[list[Action]],
     stats: StatCache,
     events: Events,
+    guard: Guard,
     sweep: bool,
     eager: bool,
 ) -> list[Build]:
     machine = recipes[0].machine
     store = Store(store_folder(machine.store), stats, lambda text: events(Event("warning", message=text)))
     facts = Facts(stats)
+    guard.check(recipes, graphs, facts)
     planner = Planner(store, facts, Path("outputs"), machine.fresh or ())
     plans = [
         _nodes(recipe, actions, index, sweep)
@@ -116,6 +121,7 @@ def _build(
             offline=machine.offline,
             keep_going=machine.keep_going,
             eager=eager,
+            judge=guard.judge,
         )
         engine.run([node for nodes in plans for node in nodes])
         idle = [node.action for nodes in plans for node in nodes if node.outcome is None]

@@ -3,7 +3,8 @@
 BuilderError
 ├── UsageError            2  the command line is wrong
 ├── RecipeError           2  the recipe is wrong
-│   └── TrustError        2  a recipe sets what only conf/ or the command line may set
+│   ├── TrustError        2  a recipe sets what only conf/ or the command line may set
+│   └── LockError         2  the lock of a recipe is missing, damaged, or says something else (1 where bytes differ)
 ├── SourceError           1  a model or package cannot be had, or is not what was declared
 ├── ToolchainError        1  an interpreter or the packages of a toolchain cannot be had
 ├── ModelError            1  a file is no model, or no runtime takes it
@@ -27,6 +28,7 @@ __all__ = [
     "DataError",
     "Interrupted",
     "LimitError",
+    "LockError",
     "ModelError",
     "RecipeError",
     "SourceError",
@@ -60,6 +62,10 @@ class RecipeError(BuilderError):
 
 
 class TrustError(RecipeError):
+    pass
+
+
+class LockError(RecipeError):
     pass
 
 

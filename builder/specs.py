@@ -25,6 +25,7 @@ __all__ = [
     "Target",
     "Task",
     "Tensor",
+    "Tokenizer",
     "Wheel",
 ]
 
@@ -38,6 +39,7 @@ class Task(Enum):
 
     CLASSIFICATION = "classification"  # one score for each class
     BINARY = "binary"  # one probability
+    SIMILARITY = "similarity"  # an embedding; pairs of samples are as alike as the angle between theirs is small
     NONE = "none"  # no labels are compared; fidelity only
 
 
@@ -49,6 +51,7 @@ class Reader(Enum):
     NPZ = "npz"
     IDX = "idx"
     WAV_SEGMENTS = "wav_segments"
+    TEXT_PAIRS = "text_pairs"
 
 
 class Layout(Enum):
@@ -206,6 +209,34 @@ class Preprocess:
 
 
 @dataclass
+class Tokenizer:
+    """What makes numbers of texts: a `tokenizer.json` as the library tokenizers writes it, from `path` or `wheel`.
+
+    Its own padding and length do not count: every text keeps the length it has, up to `max_length`.
+    """
+
+    path: str | None = None
+    wheel: Wheel | None = None
+    sha256: str | None = None
+    max_length: int = 512  # tokens, with the special ones; what a text has beyond them is cut off
+    inputs: list[str] = field(default_factory=lambda: ["input_ids", "attention_mask"])  # also: token_type_ids
+    toolchain: str = "text"  # that it runs in; `host` where tokenizers is installed beside the builder
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.wheel is None):
+            raise ValueError("expected exactly one of path and wheel")
+        if self.sha256 is None and self.wheel is not None:
+            raise ValueError("sha256 is missing: what comes from a wheel is checked")
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"sha256: expected 64 hexadecimal digits, got '{self.sha256}'")
+        if self.max_length < 1:
+            raise ValueError(f"max_length is at least 1, got {self.max_length}")
+        known = ("input_ids", "attention_mask", "token_type_ids")
+        if not self.inputs or not set(self.inputs) <= set(known):
+            raise ValueError(f"inputs are some of {', '.join(known)}, got {', '.join(self.inputs) or 'none'}")
+
+
+@dataclass
 class Data:
     """A labelled dataset: how to read it, which parts it has, and the one preprocessing that everything uses.
 
@@ -221,6 +252,8 @@ class Data:
     input: str = ""  # the model input that samples go to; empty: the only one that is neither constant nor state
     splits: dict[str, Split] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
+    encoding: str = "utf-8"  # of files of text
+    tokenizer: Tokenizer | None = None  # what turns texts into the model's inputs
     preprocess: Preprocess = field(default_factory=Preprocess)
     license: str = ""
     origin: str = ""

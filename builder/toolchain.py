@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from builder.engine.events import Event, Events
 from builder.engine.jobs import default_jobs
 from builder.engine.node import Node
 from builder.engine.schedule import Engine
-from builder.errors import BuilderError, UsageError, did_you_mean
+from builder.errors import BuilderError, RecipeError, UsageError, did_you_mean
 from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
 from builder.plan.graph import Action
@@ -24,15 +24,17 @@ from builder.plan.keys import Facts
 from builder.recipe.locations import shown
 from builder.recipe.schema import Machine
 from builder.recipe.toolchains import find_locked, find_toolchain, lock_file, toolchain_names
-from builder.report.lines import harmless, paint
+from builder.report.lines import harmless
 from builder.report.terminal import Terminal
 from builder.specs import Model, Target
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
+from builder.toolchains.index import index_access
 from builder.toolchains.interpreter import find_interpreter
-from builder.toolchains.lock import format_lock
+from builder.toolchains.lock import format_lock, parse
 from builder.toolchains.spec import Locked
 from builder.toolchains.step import toolchain_step
+from builder.toolchains.uv import resolve
 from builder.typed import from_plain
 
 __all__ = ["toolchain"]
@@ -62,7 +64,7 @@ def toolchain(arguments: list[str]) -> int:
     verb, words = arguments[0], arguments[1:]
     if verb not in verbs:
         raise UsageError(f"toolchain: there is no '{verb}'", did_you_mean(verb, verbs))
-    names = [word for word in words if "=" not in word]
+    names = list(dict.fromkeys(word for word in words if "=" not in word))
     for name in names:
         if name not in (known := toolchain_names()):
             raise UsageError(f"there is no toolchain '{name}'", did_you_mean(name, known))
@@ -77,7 +79,10 @@ def _settings(words: Sequence[str]) -> Machine:
         key, _, value = word.partition("=")
         if key not in _SETTINGS:
             raise UsageError(f"toolchain has no setting '{key}'", did_you_mean(key, _SETTINGS))
-        given[key] = yaml.safe_load(value)
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"{key}: expected a value, got '{value}'") from error
     return from_plain(Machine, given, "")
 
 
@@ -86,23 +91,30 @@ def _list(names: Sequence[str], machine: Machine) -> int:
         store = Store(store_folder(machine.store), stats, lambda _: None, look=True)
         planner = Planner(store, Facts(stats), Path("outputs"))
         for name in names or toolchain_names():
-            found = find_toolchain(name)
-            words = f"{name:20} python {found.python}  {_state(name, planner):28} {found.summary}"
-            print(harmless(words.rstrip()))
-            if found.license:
-                print(harmless(f"{'':20} {found.license}"))
+            print("\n".join(harmless(line.rstrip()) for line in _rows(name, planner)))
     return ExitCode.OK
 
 
-def _state(name: str, planner: Planner) -> str:
-    """Say in a few words whether a toolchain can be used at once."""
+def _rows(name: str, planner: Planner) -> Iterator[str]:
+    try:
+        found = find_toolchain(name)
+    except BuilderError as error:
+        yield f"{name:20} {error.message}"
+        return
+    state, problem = _state(name, planner)
+    yield f"{name:20} python {found.python:5} {state:24} {found.summary}"
+    yield from (f"{'':20} {line}" for line in (problem, found.license) if line)
+
+
+def _state(name: str, planner: Planner) -> tuple[str, str]:
+    """Say in a few words whether a toolchain can be used at once, and if not, what is wrong."""
     try:
         decision = planner.decide("", _action(find_locked(name)), {})
     except BuilderError as error:
-        return paint(error.message.partition(":")[0], "yellow", sys.stdout)
+        return "cannot be used", error.message
     if decision.record is None:
-        return "locked, not built yet"
-    return f"built, {decision.record.facts['size']}"
+        return "locked, not built yet", ""
+    return f"built, {decision.record.facts['size']}", ""
 
 
 def _action(locked: Locked) -> Action:
@@ -113,7 +125,7 @@ def _action(locked: Locked) -> Action:
 def _build(names: Sequence[str], machine: Machine) -> int:
     terminal = Terminal(verbosity=machine.verbosity)
     events = Events(terminal)
-    nodes = [Node("toolchain", "toolchain", _action(find_locked(name)), {}) for name in dict.fromkeys(names)]
+    nodes = [Node("toolchain", "toolchain", _action(find_locked(name)), {}) for name in names]
     with closing(StatCache()) as stats, closing(terminal), interruptible(), ExitStack() as stack:
         store = Store(store_folder(machine.store), stats, lambda text: events(Event("warning", message=text)))
         stack.enter_context(store.using())
@@ -131,18 +143,28 @@ def _build(names: Sequence[str], machine: Machine) -> int:
 
 
 def _lock(names: Sequence[str], machine: Machine) -> int:
-    from builder.toolchains.uv import resolve
-
     if machine.offline:
         raise UsageError("toolchain lock asks the package index, and offline=true forbids it")
-    for name in dict.fromkeys(names):
+    access = index_access(os.environ, Path.cwd())
+    for name in names:
         found, file = find_toolchain(name), lock_file(name)
-        with closing(StatCache()) as stats, tempfile.TemporaryDirectory() as folder:
+        print(f"resolving {name}: {', '.join(found.packages)}", file=sys.stderr, flush=True)
+        with interruptible(), closing(StatCache()) as stats, tempfile.TemporaryDirectory() as folder:
             interpreter = find_interpreter(found.python, stats).path
-            print(f"resolving {name}: {', '.join(found.packages)}", file=sys.stderr, flush=True)
-            text = format_lock(found, resolve(found, interpreter, Path(folder), os.environ))
-        part = file.with_name(f".{file.name}.part")
+            text = format_lock(found, resolve(found, interpreter, Path(folder), access))
+        _write(file, text)
+        packages = len(parse(text, name).pins)
+        print(f"{shown(file)}: {packages} package{'' if packages == 1 else 's'}")
+    return ExitCode.OK
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_name(f".{file.name}.part")
+    try:
         part.write_text(text, encoding="utf-8")
         part.replace(file)
-        print(f"{shown(file)}: {text.count('==')} packages")
-    return ExitCode.OK
+    except OSError as error:
+        raise RecipeError(
+            f"cannot write {shown(file)}: {error.strerror}",
+            "a toolchain of your own goes into ./conf/toolchain/, under a name of its own",
+        ) from error

@@ -27,10 +27,10 @@ LAYERS = [
     ["plan"],
     ["gates", "outputs"],
     ["engine"],
-    ["report"],
+    ["locking", "report"],
     ["deliver"],
     ["build"],
-    ["api", "init", "verify", "diff", "cache", "toolchain"],
+    ["api", "init", "verify", "diff", "cache", "toolchain", "lock"],
     ["__main__"],
 ]
 # The worker's side of the engine runs steps; only the builder's side knows plans.

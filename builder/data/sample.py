@@ -17,6 +17,7 @@ class Sample:
 
     Samples that share a `sequence` follow each other in time: a model's state is carried from one to the next.
     `segments` are the labelled stretches of a sound that is not yet cut into frames, as (start, end) in seconds.
+    `scores` say how alike this sample and others are, as (name of the other, score); each pair stands at one of them.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Sample:
     label: int | float | None = None
     sequence: str = ""
     segments: tuple[tuple[float, float], ...] | None = None
+    scores: tuple[tuple[str, float], ...] = ()

@@ -72,7 +72,8 @@ class Imports(MetaPathFinder):
                 self._note(name, self._digests[name])
             else:
                 _hide(name)  # it was loaded as somebody else's tool, unseen
-        self.files = {file for module in self._modules.values() if (file := module.__file__)}
+        loaded = [*self._modules.values(), sys.modules["__main__"]]  # PyTorch reads the source of all its callers
+        self.files = {file for module in loaded if (file := module.__file__)}
 
     def _forget_places(self) -> None:
         for name in [name for name in self._digests if name.partition(".")[0] in self._places]:

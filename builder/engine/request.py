@@ -19,7 +19,8 @@ __all__ = ["make_request"]
 _FETCHING = (
     *("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"),  # where pip's configuration lies
     *("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
+    *("XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"),  # where keyrings are
 )
 
 
@@ -105,6 +106,7 @@ def _local(action: Action, offline: bool, interpreter: Path | None) -> dict[str,
         "shown": path,
         "offline": offline,
         "environment": {name: os.environ[name] for name in names},
+        "folder": str(Path.cwd()),
         "toolchain": to_plain(tools.toolchain) if tools else None,
         "lock": tools.text if tools else None,
         "interpreter": str(interpreter) if interpreter else None,

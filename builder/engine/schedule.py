@@ -48,6 +48,7 @@ class Engine:
         keep_going: bool = True,
         tools: Store | None = None,
         eager: bool = False,
+        judge: Callable[[Node, Outcome], Outcome] = lambda _, outcome: outcome,
     ) -> None:
         self._store = store
         self._planner = planner
@@ -58,6 +59,7 @@ class Engine:
         self._keep_going = keep_going
         self._tools = tools or store  # where the packages of toolchains lie
         self._eager = eager  # toolchains too, though nobody needs them
+        self._judge = judge  # has the last word on an outcome
         self._selector = selectors.DefaultSelector()
         self._missing: dict[int, int] = {}  # of each node, the inputs that have no outcome yet
         self._users: dict[int, list[Node]] = {}
@@ -285,13 +287,14 @@ class Engine:
         node.close()
 
     def _finish(self, node: Node, outcome: Outcome) -> None:
+        made, outcome = outcome, self._judge(node, outcome)
         node.outcome = outcome
         if outcome.status is Status.FAILED:
             self._failure = self._failure or node.action.name
         if node.started:
             node.log = node.keep_log(self._store)
-            if not isinstance(outcome.error, LimitError):  # the limit of another build may be another
-                self._done.setdefault(outcome.key, outcome)
+            if not isinstance(made.error, LimitError):  # the limit of another build may be another
+                self._done.setdefault(made.key, made)
         self._events(finished_event(node, outcome, self._store))
         for user in self._users.get(id(node), ()):
             self._missing[id(user)] -= 1

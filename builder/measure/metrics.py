@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError, StepError, did_you_mean
 from builder.measure.paired import (
+    RESAMPLES,
     Blocks,
     Interval,
     auc_difference,
@@ -16,6 +17,7 @@ from builder.measure.paired import (
     placements,
     proportion_difference,
 )
+from builder.measure.similarity import cosines, rank_correlation, rank_correlation_difference, repeated
 from builder.specs import Task
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ THRESHOLD = 0.5  # a binary model says yes from this probability on
 
 @dataclass(frozen=True)
 class Comparison:
-    """A metric of both models, between 0 and 1; `interval` is that of the drop, reference minus candidate."""
+    """A metric of both models, 1 at best; `interval` is that of the drop, reference minus candidate."""
 
     reference: float
     candidate: float
@@ -40,7 +42,8 @@ class Comparison:
         return self.reference - self.candidate
 
 
-# labels [n], outputs of the reference and of the candidate [n, ...], confidence, blocks of samples that are dependent
+# labels [n] (of similarity: pairs [p, 3]), outputs of the reference and of the candidate [n, ...], confidence,
+# blocks of samples that are dependent
 Compare = Callable[["NDArray[Any]", "NDArray[Any]", "NDArray[Any]", float, Blocks | None], Comparison]
 
 
@@ -75,7 +78,7 @@ def compare(
     confidence: float,
     sequences: Sequence[str] = (),
 ) -> Comparison:
-    """Compare two models by a metric.
+    """Compare two models by a metric; of the task similarity `labels` are scored pairs, [p, 3].
 
     Samples that share one of the `sequences` [n] ('' for none) follow each other in time, so neighbours tell less than
     independent ones: the interval allows for it. Raises StepError where outputs are not what the task says, DataError
@@ -189,6 +192,27 @@ def _auc(
     return Comparison(first, second, interval, _method("DeLong 1988", blocks))
 
 
+def _spearman(
+    pairs: NDArray[Any],
+    reference: NDArray[Any],
+    candidate: NDArray[Any],
+    confidence: float,
+    _blocks: Blocks | None,
+) -> Comparison:
+    if reference.ndim != 2 or reference.shape[1] < 2:
+        raise StepError(
+            f"the task is similarity, but the model's output is of shape {['n', *reference.shape[1:]]}",
+            hint="it must be one vector for each sample, as a model with pooling gives; else set model.task: none",
+        )
+    if len(set(pairs[:, 2])) < 2:
+        raise DataError("spearman needs pairs with different scores", hint="set the task to none, or score the pairs")
+    ours, theirs = cosines(pairs, reference), cosines(pairs, candidate)
+    first, second = (rank_correlation(pairs[:, 2], each) for each in (ours, theirs))
+    drawn = "samples (Snijders and Borgatti 1999)" if repeated(pairs) else "pairs"
+    interval = rank_correlation_difference(pairs, ours, theirs, confidence)
+    return Comparison(first, second, interval, f"paired bootstrap of {drawn}, {RESAMPLES} resamples")
+
+
 def _check_labels(labels: NDArray[Any], classes: int) -> None:
     if labels.dtype.kind not in "iub" or labels.min() < 0 or labels.max() >= classes:
         raise DataError(
@@ -203,4 +227,5 @@ METRICS: dict[str, Metric] = {
     "f1": Metric(Task.BINARY, _f1),
     "auc": Metric(Task.BINARY, _auc),
     "accuracy": Metric(Task.BINARY, _by_hits(_accuracy)),
+    "spearman": Metric(Task.SIMILARITY, _spearman),
 }

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Blocks", "Interval", "auc_difference", "blocks_of", "f1_difference", "proportion_difference"]
+__all__ = [
+    "RESAMPLES",
+    "SEED",
+    "Blocks",
+    "Interval",
+    "auc_difference",
+    "blocks_of",
+    "f1_difference",
+    "percentiles",
+    "placements",
+    "proportion_difference",
+]
 
 Interval = tuple[float, float]
 
@@ -96,7 +107,7 @@ def proportion_difference(
     if blocks is None:
         return interval
     sums = blocks.resamples(np.stack([reference.astype(int) - candidate.astype(int), np.ones(n, int)], axis=1))
-    return _wider(interval, _percentiles(sums[:, 0] / sums[:, 1], confidence))
+    return _wider(interval, percentiles(sums[:, 0] / sums[:, 1], confidence))
 
 
 def f1_difference(
@@ -119,7 +130,7 @@ def f1_difference(
     truth, first, second = (np.array([cell >> bit & 1 for cell in range(8)], bool) for bit in (2, 1, 0))
 
     def interval(counts: NDArray[Any]) -> Interval:
-        return _percentiles(_f1(counts, truth, first) - _f1(counts, truth, second), confidence)
+        return percentiles(_f1(counts, truth, first) - _f1(counts, truth, second), confidence)
 
     independent = interval(np.random.default_rng(SEED).multinomial(len(labels), cells / len(labels), RESAMPLES))
     if blocks is None:
@@ -190,7 +201,8 @@ def _f1(counts: NDArray[Any], truth: NDArray[Any], decision: NDArray[Any]) -> ND
     return scores
 
 
-def _percentiles(drops: NDArray[Any], confidence: float) -> Interval:
+def percentiles(drops: NDArray[Any], confidence: float) -> Interval:
+    """Return what lies between the tails of bootstrapped drops."""
     import numpy as np
 
     tail = (1 - confidence) / 2

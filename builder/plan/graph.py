@@ -16,6 +16,7 @@ from builder.recipe.toolchains import find_locked
 from builder.registry import find_format, find_step
 from builder.sources.conversion import conversion_check
 from builder.sources.step import data_source, model_source, weights_source
+from builder.sources.tokens import check_tokenizer, token_options, tokenized, tokenizer_file, tokens
 from builder.specs import Data, Model, Target
 from builder.step import Kind, Need, Step
 from builder.toolchains.spec import HOST, Locked
@@ -24,7 +25,6 @@ from builder.toolchains.step import toolchain_step
 __all__ = ["Action", "graph"]
 
 SOURCE = "model"  # the action that brings the recipe's model; `inputs: {reference: model}` names it
-_OURS = (SOURCE, "data", "weights", "conversion")  # names of actions that no recipe writes
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,12 @@ def graph(recipe: Recipe) -> list[Action]:
 
     Raises RecipeError where an input has no source or more than one.
     """
+    data, recipe = _prepared(recipe)
+    actions = [*_source(recipe, data), *data] if recipe.model.format == "onnx" else [*data, *_source(recipe, data)]
+    own = {action.name for action in actions}
     for name in (use.name for use in recipe.steps):
-        if name in _OURS:
-            raise RecipeError(f"steps: '{name}' is the name of an action of its own", "give the step another name")
-    data = [_fetched_data(recipe, recipe.data)] if recipe.data is not None and recipe.data.wheel is not None else []
-    actions = [*data, *_source(recipe)] if recipe.model.format != "onnx" else [*_source(recipe), *data]
+        if name in own:
+            raise RecipeError(f"steps: '{name}' is the name of an action of the recipe's own", "give it another name")
     for use in recipe.steps:
         actions += _actions(use, recipe, actions)
     return _with_toolchains(actions)
@@ -85,17 +86,15 @@ def _with_toolchains(actions: list[Action]) -> list[Action]:
     return list(found.values())
 
 
-def _source(recipe: Recipe) -> list[Action]:
+def _source(recipe: Recipe, before: list[Action]) -> list[Action]:
     """Return the action that brings the model; one of another format is exported, and compared with its source."""
     model, target = recipe.model, recipe.target
     if model.format == "onnx":
         return [Action(SOURCE, model_source, None, {}, model, None, target)]
     step = find_format(model.format)
     brought = [Action("weights", weights_source, None, {}, model, None, target)] if _has_file(model) else []
-    inputs = {"weights": ("weights", "weights")} if brought else {}
     data = _optional_data(step, recipe.data)
-    if data is not None and data.wheel is not None:
-        inputs["data"] = ("data", "data")
+    inputs = {**({"weights": ("weights", "weights")} if brought else {}), **_made(data, before)}
     locked = _locked(model.toolchain or step.toolchain)
     exported = Action(SOURCE, step, None, inputs, model, data, target, locked=locked)
     sources = {"model": (SOURCE, "model"), "samples": (SOURCE, "samples")}
@@ -117,8 +116,29 @@ def _optional_data(step: Step, data: Data | None) -> Data | None:
     return replace(data, splits=there) if data and there else None
 
 
-def _fetched_data(recipe: Recipe, data: Data) -> Action:
-    return Action("data", data_source, None, {}, recipe.model, data, recipe.target)
+def _prepared(recipe: Recipe) -> tuple[list[Action], Recipe]:
+    """Return the actions that bring the data and turn its texts into numbers, and the recipe with what they make.
+
+    Raises RecipeError where there are texts and no tokenizer, or the other way round.
+    """
+    data, model, target = recipe.data, recipe.model, recipe.target
+    if data is None:
+        return [], recipe
+    fetched = [Action("data", data_source, None, {}, model, data, target)] if data.wheel is not None else []
+    check_tokenizer(data)
+    if data.tokenizer is None:
+        return fetched, recipe
+    brought = Action("tokenizer", weights_source, None, {}, tokenizer_file(data.tokenizer), None, target)
+    texts, locked = replace(data, tokenizer=None), _locked(data.tokenizer.toolchain)
+    inputs = {"tokenizer": ("tokenizer", "weights"), **_made(data, fetched)}
+    made = Action("tokens", tokens, token_options(data.tokenizer), inputs, model, texts, target, locked=locked)
+    return [*fetched, brought, made], replace(recipe, data=tokenized(data))
+
+
+def _made(data: Data | None, before: list[Action]) -> dict[str, tuple[str, str]]:
+    """Return where an action takes data from that other actions make; nothing for files that lie where they are."""
+    makers = [action.name for action in before if Kind.DATA in action.step.outputs.values()]
+    return {"data": (makers[-1], "data")} if data is not None and makers else {}
 
 
 def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
@@ -127,8 +147,7 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     _check_runtime(use, step, recipe.target)
     data = _data(use, step, recipe)
     inputs = {port: _input(use, step, port, before) for port in step.inputs}
-    if data is not None and data.wheel is not None:
-        inputs["data"] = ("data", "data")
+    inputs |= _made(data, before)
     locked = _locked(use.toolchain)
     action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target, locked=locked)
     if step.need is not Need.HOST or _is_any_host(recipe.target):

@@ -50,6 +50,7 @@ class Machine:
     jobs: int | None = None
     offline: bool = False
     strict: bool = False  # exit 3 where a part is deferred
+    locked: bool | None = None  # keep to the recipe's lock file; None: where CI is set and there is one
     output: Output = Output.TEXT
     verbosity: Verbosity = Verbosity.NORMAL
     keep_going: bool = True  # after a failure, what does not depend on it still runs

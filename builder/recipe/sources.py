@@ -58,8 +58,10 @@ class RecipeSource(ConfigSource):
         entries = sorted(folder.iterdir()) if folder.is_dir() else []
         found: list[str] = []
         for entry in entries:
-            if entry.is_dir() and results_filter != ObjectType.CONFIG and not entry.name.startswith((".", "_")):
-                found.append(entry.name)
+            if entry.is_dir():
+                hidden = entry.name.startswith((".", "_")) or entry.name == "locks"  # lock files are no recipes
+                if results_filter != ObjectType.CONFIG and not hidden:
+                    found.append(entry.name)
             elif entry.suffix == ".yaml" and results_filter != ObjectType.GROUP:
                 found.append(entry.stem)
         return found

@@ -36,7 +36,9 @@ def find_toolchain(name: str) -> Toolchain:
         raise RecipeError(f"{shown(file)}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(node, dict):
         raise RecipeError(f"{shown(file)}: a toolchain is a mapping of keys, got {node!r}")
-    return from_plain(Toolchain, {"name": name, **node}, str(shown(file)))
+    if node.get("name", name) != name:
+        raise RecipeError(f"{shown(file)}: name: a toolchain has the name of its file, got '{node['name']}'")
+    return from_plain(Toolchain, {**node, "name": name}, str(shown(file)))
 
 
 def find_locked(name: str) -> Locked:
@@ -60,6 +62,9 @@ def lock_file(name: str) -> Path:
 
 
 def _file(name: str) -> Path:
-    """Return the description of a toolchain; what is built in cannot be replaced."""
+    """Return the description of a toolchain. Raises RecipeError where somebody would replace one of ours."""
     files = [folder / "toolchain" / f"{name}.yaml" for folder in conf_folders()]
-    return next(file for file in files if file.is_file())
+    ours, *others = [file for file in files if file.is_file()]
+    if others:
+        raise RecipeError(f"{shown(others[0])}: there is a built-in toolchain {name} already", "give it another name")
+    return ours

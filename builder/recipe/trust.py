@@ -12,7 +12,7 @@ from builder.errors import TrustError
 
 __all__ = ["MACHINE", "check_recipe"]
 
-MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh", "verbosity", "keep_going")
+MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh", "verbosity", "keep_going", "locked")
 
 _TRUSTED = {
     **dict.fromkeys(MACHINE, "is a setting of the machine"),

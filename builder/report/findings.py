@@ -116,7 +116,7 @@ def accuracy(names: Names, evaluation: Mapping[str, Any], limit: float | None, p
     drop, bounds = result["drop"], result.get("interval")
     sign = 1 if drop >= 0 else -1
     ends = sorted(sign * end for end in bounds) if bounds else None
-    unit = f"points of {primary}" if words.in_percent(primary) else primary
+    unit = f"points of {primary}" if words.in_percent(primary) else f"of {words.metric_title(primary)}"
     sentence = (
         f"{names.candidate} {'loses' if sign > 0 else 'gains'} {words.points(primary, sign * drop)} {unit}"
         f"{words.interval([words.points(primary, end) for end in ends] if ends else None)} {place}"

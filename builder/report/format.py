@@ -15,6 +15,7 @@ __all__ = [
     "in_percent",
     "interval",
     "metric",
+    "metric_title",
     "mib",
     "ms",
     "number",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 MIB = 2**20
+_TITLES = {"spearman": "Spearman correlation"}
 _SHARES = {"accuracy", "agreement", "auc", "f1", "precision", "recall", "top1", "top5"}
 _MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -91,6 +93,11 @@ def when(moment: str) -> str:
 def in_percent(name: str) -> bool:
     """Say whether a metric is a share of 1, which people read as a percentage."""
     return name in _SHARES
+
+
+def metric_title(name: str) -> str:
+    """Return how people call a metric."""
+    return _TITLES.get(name, name)
 
 
 def metric(name: str, value: float | None) -> str:

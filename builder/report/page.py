@@ -88,6 +88,7 @@ def environment() -> Environment:
         plain=words.plain,
         points=lambda value, name: words.points(name, value),
         system=system,
+        titled=words.metric_title,
         when=words.when,
         tone=_TONES.__getitem__,
     )

@@ -29,7 +29,7 @@ def figures(report: Mapping[str, Any]) -> list[View]:
     return [
         _figure("Size", headline["size"], words.mib, _ratio(headline["size"], "smaller", "larger")),
         _figure(
-            f"Accuracy, {metric}" if metric else "Accuracy",
+            f"Accuracy, {words.metric_title(metric)}" if metric else "Accuracy",
             headline["accuracy"],
             lambda value: words.metric(metric, value),
             _points(headline["accuracy"]),

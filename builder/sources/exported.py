@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from builder.errors import ModelError
 from builder.step import Job
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-__all__ = ["clean", "rename", "write_exported"]
+__all__ = ["clean", "name_ports", "rename", "write_exported"]
 
 _KEPT = ("classlabels", "classes", "names", "stride", "task", "imgsz")  # what runtimes and tools read of metadata
 
@@ -61,12 +62,47 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
                 yield from _graphs(below)
 
 
+def name_ports(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str] = ()) -> list[str]:
+    """Name a model's inputs and outputs, in order, and return its outputs' names; without names those stay.
+
+    Raises ModelError where the model has more or fewer of them, or two are to be called alike.
+    """
+    found = [_free(port.name, inputs) for port in model.graph.output]
+    wanted = {"inputs": inputs, "outputs": outputs or found}
+    if len({*inputs, *wanted["outputs"]}) < len(inputs) + len(wanted["outputs"]):
+        raise ModelError("model.inputs and model.outputs give two tensors the same name", "choose another for one")
+    names: dict[str, str] = {}
+    for word, ports in (("inputs", model.graph.input), ("outputs", model.graph.output)):
+        if len(ports) != len(wanted[word]):
+            there = ", ".join(port.name for port in ports)
+            raise ModelError(
+                f"model.{word} names {len(wanted[word])}, and the exported model has {len(ports)}: {there}",
+                f"name all of them in model.{word}, in this order",
+            )
+        names |= dict(zip((port.name for port in ports), wanted[word], strict=True))
+    rename(model, names)
+    return [port.name for port in model.graph.output]
+
+
 def rename(model: ModelProto, names: Mapping[str, str]) -> None:
-    """Rename tensors of the main graph, as `model.inputs` and `model.outputs` want them."""
-    for node in model.graph.node:
-        for tensors in (node.input, node.output):
-            for index, name in enumerate(tensors):
-                tensors[index] = names.get(name, name)
-    graph: Any = model.graph
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = names.get(value.name, value.name)
+    """Rename tensors of the main graph, as `model.inputs` and `model.outputs` want them.
+
+    Another tensor that has such a name gives way: a model in which two are called alike is refused by ONNX Runtime.
+    """
+    taken = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
+    moved = {name: _free(f"{name}_inner", taken) for name in names.values() if name in taken and name not in names}
+    renamed = {**names, **moved}
+    for graph in _graphs(model.graph):  # graphs inside nodes see the tensors around them
+        for node in graph.node:
+            for tensors in (node.input, node.output):
+                for index, name in enumerate(tensors):
+                    tensors[index] = renamed.get(name, name)
+        ports: Any = graph
+        for value in (*ports.input, *ports.output, *ports.value_info, *ports.initializer):
+            value.name = renamed.get(value.name, value.name)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name

@@ -12,6 +12,8 @@ from builder.specs import Data, Task
 from builder.step import Job, Kind, Result, step
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from builder.data.feeds import Predictions
     from builder.measure.fidelity import Fidelity
     from builder.measure.metrics import Comparison
@@ -25,7 +27,9 @@ class Options:
     samples: int | None = None  # only the first so many; empty: all
     batch: int = 64  # samples run together, where the model lets them
     threads: int = 1  # of the runtime
-    metrics: list[str] = field(default_factory=list)  # top1, top5, f1, auc, accuracy; empty: those of the task
+    metrics: list[str] = field(
+        default_factory=list
+    )  # top1, top5, f1, auc, accuracy, spearman; empty: those of the task
     confidence: float = 0.95  # of the interval of the drop
 
     def __post_init__(self) -> None:
@@ -77,7 +81,7 @@ def evaluate(options: Options, job: Job) -> Result:
         "task": job.model.task.value,
         "split": options.split,
         "samples": len(reference.outputs),
-        "labelled": reference.labels is not None,
+        "labelled": _truth(job, reference) is not None,
         "primary": next(iter(metrics), None),
         "metrics": {name: _entry(metric, options.confidence) for name, metric in metrics.items()},
         "fidelity": asdict(near),
@@ -85,7 +89,12 @@ def evaluate(options: Options, job: Job) -> Result:
     }
     text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False) + "\n"
     (job.folder("evaluation") / "evaluation.json").write_text(text, encoding="utf-8")
-    return Result(facts=_facts(metrics, near, len(reference.outputs)))
+    return Result(facts=_facts(metrics, near, reference))
+
+
+def _truth(job: Job, predictions: Predictions) -> NDArray[Any] | None:
+    """Return what the metrics of the task compare with: labels, [n], or scored pairs of samples, [p, 3]."""
+    return predictions.pairs if job.model.task is Task.SIMILARITY else predictions.labels
 
 
 def _overlap(options: Options, data: Data) -> dict[str, Any] | None:
@@ -118,10 +127,11 @@ def _metrics(
     from builder.data.dataset import class_names
     from builder.measure.metrics import chosen, compare
 
-    labels, outputs, task = reference.labels, reference.outputs, job.model.task
+    labels, outputs, task = _truth(job, reference), reference.outputs, job.model.task
     if labels is None or task is Task.NONE:
         if options.metrics:
-            why = "the data has no labels" if labels is None else "the model's task is none"
+            what = "scored pairs" if task is Task.SIMILARITY else "labels"
+            why = f"the data has no {what}" if labels is None else "the model's task is none"
             raise StepError(f"{options.metrics[0]} cannot be measured: {why}")
         return {}
     names = class_names(data, options.split)
@@ -148,12 +158,17 @@ def _entry(metric: Comparison, confidence: float) -> dict[str, Any]:
     }
 
 
-def _facts(metrics: dict[str, Comparison], near: Fidelity, samples: int) -> dict[str, str]:
+def _facts(metrics: dict[str, Comparison], near: Fidelity, reference: Predictions) -> dict[str, str]:
     facts = {
-        name: f"{metric.reference:.4f} -> {metric.candidate:.4f} ({-100 * metric.drop + 0.0:+.2f} points)"
+        name: f"{metric.reference:.4f} -> {metric.candidate:.4f} ({_change(name, metric.drop)})"
         for name, metric in metrics.items()
     }
     words = ["identical outputs" if near.identical else "" if near.snr_db is None else f"{near.snr_db:.1f} dB"]
     if near.agreement is not None and not near.identical:
         words.append(f"{100 * near.agreement:.2f} % agree")
-    return {**facts, "fidelity": ", ".join(filter(None, words)), "samples": f"{samples:,}"}
+    return {**facts, "fidelity": ", ".join(filter(None, words)), "samples": f"{len(reference.outputs):,}"}
+
+
+def _change(name: str, drop: float) -> str:
+    """Return what was gained: in points of percent, but for a correlation, which is no share."""
+    return f"{-drop + 0.0:+.4f}" if name == "spearman" else f"{-100 * drop + 0.0:+.2f} points"

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from builder.store.statcache import StatCache, file_state
 
 __all__ = ["Interpreter", "find_interpreter"]
 
-_NOTE = "interpreter.v1"
-_ASK = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.implementation.name)"
+_NOTE = "interpreter.v2"
+# The program itself, where a link or a virtual environment leads to one; no debug or free-threaded build.
+_ASK = """import os, sys
+if sys.implementation.name == 'cpython' and not sys.abiflags:
+    print('%d.%d.%d' % sys.version_info[:3], os.path.realpath(sys._base_executable))"""
 _TIMEOUT_S = 20
 
 
@@ -38,9 +42,9 @@ def find_interpreter(python: str, stats: StatCache) -> Interpreter:
     if python == f"{sys.version_info.major}.{sys.version_info.minor}":
         return Interpreter(own, ".".join(map(str, sys.version_info[:3])))
     for place in _places(python):
-        version = _version(place, stats)
-        if version.startswith(f"{python}."):
-            return Interpreter(place, version)
+        found = _known(place, stats)
+        if found and found.version.startswith(f"{python}."):
+            return found
     raise ToolchainError(
         f"there is no Python {python} on this machine: looked on PATH and where pyenv and uv keep theirs",
         f"install it, for example: uv python install {python}, or pyenv install {python}",
@@ -48,8 +52,9 @@ def find_interpreter(python: str, stats: StatCache) -> Interpreter:
 
 
 def _places(python: str) -> Iterator[Path]:
-    for folder in os.get_exec_path():
-        yield Path(folder) / f"python{python}"
+    """Yield where one may be; scripts come last, since what pyenv and others put on PATH asks where it is called."""
+    on_path = [Path(folder) / f"python{python}" for folder in os.get_exec_path()]
+    yield from (place for place in on_path if not _is_script(place))
     home = Path.home()
     pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv") / "versions"
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
@@ -57,32 +62,41 @@ def _places(python: str) -> Iterator[Path]:
     for below, pattern in ((pyenv, f"{python}.*"), (managed, f"cpython-{python}.*")):
         for kept in sorted(below.glob(pattern), key=_newest_first):
             yield kept / "bin" / f"python{python}"
+    yield from filter(_is_script, on_path)
 
 
 def _newest_first(kept: Path) -> list[int]:
     return [-int(number) for number in re.findall(r"\d+", kept.name)]
 
 
-def _version(place: Path, stats: StatCache) -> str:
-    """Return the version that a program says it has; '' where there is none, or it is no CPython."""
+def _is_script(place: Path) -> bool:
+    with suppress(OSError), place.open("rb") as file:
+        return file.read(2) == b"#!"
+    return False
+
+
+def _known(place: Path, stats: StatCache) -> Interpreter | None:
+    """Return what a program says it is; only of one that is the interpreter itself, the answer is remembered."""
     try:
         real = place.resolve(strict=True)
-        state = list(file_state(real))
+        state = [str(real), *file_state(real)]
     except OSError:
-        return ""
+        return None
     known = stats.note(_NOTE, str(place))
-    if known is None or known["state"] != [str(real), *state]:
-        known = {"state": [str(real), *state], "version": _ask(place)}
-        stats.remember(_NOTE, {str(place): known})
-    return str(known["version"])
+    if known is not None and known["state"] == state:
+        return Interpreter(real, known["version"])
+    found = _ask(place)
+    if found and found.path == real:
+        stats.remember(_NOTE, {str(place): {"state": state, "version": found.version}})
+    return found
 
 
-def _ask(place: Path) -> str:
+def _ask(place: Path) -> Interpreter | None:
     try:
         done = subprocess.run(
             [str(place), "-I", "-S", "-c", _ASK], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    version, _, name = done.stdout.strip().partition(" ")
-    return version if done.returncode == 0 and name == "cpython" else ""
+        return None
+    version, _, path = done.stdout.rstrip("\n").partition(" ")
+    return Interpreter(Path(path), version) if done.returncode == 0 and path else None

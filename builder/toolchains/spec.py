@@ -12,7 +12,9 @@ __all__ = ["HOST", "Lock", "Locked", "Pin", "Toolchain"]
 
 HOST = "host"  # the interpreter that runs this program, with what is installed there
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _PYTHON = re.compile(r"3\.\d+")
+_PACKAGE = re.compile(r"[A-Za-z0-9][^\n@:/\\]*")  # an index has it: no address, no path, no option of an installer
 _OLDEST = (3, 11)  # what the worker is written for
 
 
@@ -42,7 +44,7 @@ class Lock:
 
 @dataclass
 class Toolchain:
-    """A toolchain as `conf/toolchain/NAME.yaml` describes it. Raises ValueError for a Python that cannot be."""
+    """A toolchain as `conf/toolchain/NAME.yaml` describes it. Raises ValueError for what cannot be."""
 
     name: str
     python: str  # such as '3.11'
@@ -50,19 +52,26 @@ class Toolchain:
     summary: str = ""
     license: str = ""  # where it binds whoever uses it
     sources: list[str] = field(default_factory=list)  # packages that are built from source: they have no wheel
+    overrides: list[str] = field(default_factory=list)  # what is taken whatever a package itself asks for
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name == HOST:
+            raise ValueError(f"name: expected small letters, digits, - and _, and not '{HOST}', got '{self.name}'")
         if not _PYTHON.fullmatch(self.python):
             raise ValueError(f"python: expected a version such as '3.11', got '{self.python}'")
         if tuple(map(int, self.python.split("."))) < _OLDEST:
             raise ValueError(f"python: the worker needs {'.'.join(map(str, _OLDEST))} or newer, got '{self.python}'")
         if not self.packages:
             raise ValueError("packages: expected at least one package")
+        for each in (*self.packages, *self.sources):
+            if not _PACKAGE.fullmatch(each):
+                raise ValueError(f"packages: expected a package of an index such as 'numpy>=2', got '{each}'")
 
     @property
     def asked(self) -> str:
         """Return the digest of what is asked for: a lock made for something else is out of date."""
-        return digest_json("builder.toolchain.v1", [self.python, sorted(self.packages), sorted(self.sources)])
+        parts = [self.python, sorted(self.packages), sorted(self.sources)]
+        return digest_json("builder.toolchain.v1", [*parts, *([sorted(self.overrides)] if self.overrides else [])])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder.errors import ToolchainError
@@ -14,32 +15,58 @@ from builder.typed import from_plain
 
 __all__ = ["toolchain_step"]
 
-# Of what was compiled, nothing depends on times or on the folder it was compiled in.
-_COMPILE = ("-m", "compileall", "-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s")
+# Of what was compiled, nothing depends on times or on the folder it was compiled in. Not `-I`: that would ignore
+# PYTHONHASHSEED, as in the worker.
+_COMPILE = ("-s", "-S", "-P", "-m", "compileall", "-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "-s")
 _NOT_KEPT = ("bin", ".lock")  # programs that name the interpreter of this machine
+_MIB = 1 << 20
 
 
 def _install(_options: None, job: Job) -> Result:
     """Fetch the locked packages and lay them out in `toolchain/`. Raises ToolchainError."""
-    from builder.toolchains.uv import install
+    from builder.toolchains.index import index_access
+    from builder.toolchains.lock import parse
+    from builder.toolchains.uv import Fetching, install
 
-    toolchain = from_plain(Toolchain, job.local["toolchain"], "toolchain")
+    toolchain, lock = from_plain(Toolchain, job.local["toolchain"], "toolchain"), job.local["lock"]
     if job.local["offline"]:
         raise ToolchainError(
             f"toolchain {toolchain.name} is not in the store, and offline=true forbids fetching its packages",
             f"build it once with a network: python -m builder toolchain build {toolchain.name}",
         )
     target, interpreter = job.folder("toolchain"), Path(job.local["interpreter"])
+    access = index_access(job.local["environment"], Path(job.local["folder"]))
+    fetching = Fetching(len(parse(lock, toolchain.name).pins), job.progress)
+    fetching.begin()
+
+    def told(line: str) -> None:
+        print(line, flush=True)
+        fetching(line)
+
     with tempfile.TemporaryDirectory() as folder:
-        install(toolchain, job.local["lock"], interpreter, target, Path(folder), job.local["environment"], job.progress)
-    for name in _NOT_KEPT:
-        shutil.rmtree(target / name, ignore_errors=True)
-        (target / name).unlink(missing_ok=True)
-    job.progress(0, 0, "compiling")
-    subprocess.run([str(interpreter), "-I", "-S", *_COMPILE, str(target), str(target)], check=False)
+        install(toolchain, lock, interpreter, target, Path(folder), access, told)
+    _remove(target, _NOT_KEPT)
+    job.progress(fetching.total, fetching.total, "compiling")
+    subprocess.run([str(interpreter), *_COMPILE, str(target), str(target)], check=False)
+    return Result(_facts(target))
+
+
+def _remove(folder: Path, names: Sequence[str]) -> None:
+    for path in (folder / name for name in names):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _facts(target: Path) -> dict[str, str]:
     sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
-    packages = len([*target.glob("*.dist-info")])
-    return Result({"packages": packages, "size": f"{sum(sizes) / 2**20:,.0f} MiB", "files": f"{len(sizes):,}"})
+    size_mib = sum(sizes) / _MIB
+    return {
+        "packages": str(len([*target.glob("*.dist-info")])),
+        "size": f"{size_mib:,.0f} MiB" if size_mib >= 10 else f"{size_mib:.1f} MiB",
+        "files": f"{len(sizes):,}",
+    }
 
 
 toolchain_step = Step(

@@ -6,11 +6,12 @@ import re
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import ToolchainError
-from builder.toolchains.index import masked, uv_environment
+from builder.toolchains.index import Access
 from builder.toolchains.spec import Toolchain
 
 __all__ = ["install", "resolve"]
@@ -18,19 +19,25 @@ __all__ = ["install", "resolve"]
 _DOWNLOADING = re.compile(r"\s*Downloading (\S+) \(([^)]+)\)")
 _DOWNLOADED = re.compile(r"\s*Downloaded (\S+)")
 _PREPARED = re.compile(r"Prepared \d+ packages?")
-_CHATTER = re.compile(r"(Using|Resolved|Prepared|Installed|Downloading|Downloaded|Building|Built|\s*\+) ?")
+_CHATTER = re.compile(r"(Using|Resolved|Prepared|Installed|Downloading|Downloaded|Building|Built|\+|warning:)( |$)")
+_MARKS = re.compile(r"^(\W+|error: )+")  # what uv draws in front of its reasons
 _LAST_LINES = 60
-_NETWORK = ("dns error", "error sending request", "Could not connect", "connection", "timed out", "certificate")
+_LONGEST = 600  # characters of uv's reasons in an error
+_NETWORK = ("dns error", "error sending request", "could not connect", "connection", "timed out", "certificate")
+_REFUSED = ("401 Unauthorized", "403 Forbidden", "407 Proxy")
 
 
-def resolve(toolchain: Toolchain, interpreter: Path, folder: Path, user: Mapping[str, str]) -> str:
-    """Return the requirements with hashes that answer a toolchain's packages. Raises ToolchainError."""
+def resolve(toolchain: Toolchain, interpreter: Path, folder: Path, access: Access) -> str:
+    """Return the requirements with hashes that answer a toolchain's packages. Raises ToolchainError.
+
+    `folder` is a private one, for uv's work.
+    """
     asked = folder / "requirements.in"
     asked.write_text("\n".join(toolchain.packages) + "\n", encoding="utf-8")
     answer = folder / "requirements.txt"
     words = ["pip", "compile", str(asked), "--output-file", str(answer), "--generate-hashes"]
     words += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", *_binary(toolchain)]
-    _run(toolchain.name, words, interpreter, folder, user, lambda _: None)
+    _run(toolchain.name, [*words, "--python", str(interpreter)], folder, access, lambda _: None)
     return answer.read_text(encoding="utf-8")
 
 
@@ -40,32 +47,43 @@ def install(
     interpreter: Path,
     target: Path,
     folder: Path,
-    user: Mapping[str, str],
-    progress: Callable[[int, int, str], None],
+    access: Access,
+    told: Callable[[str], None],
 ) -> None:
-    """Put pinned packages into a folder, each file checked against its hash. Raises ToolchainError."""
+    """Put pinned packages into a folder, each file checked against its hash. Raises ToolchainError.
+
+    `told` gets what uv says, line by line.
+    """
     lock = folder / "requirements.txt"
     lock.write_text(requirements, encoding="utf-8")
-    total = requirements.count("==")
-    running: dict[str, str] = {}
-    done = 0
+    words = ["pip", "install", "--target", str(target), "--require-hashes", "-r", str(lock)]
+    words += ["--link-mode", "hardlink", *_binary(toolchain), "--python", str(interpreter)]
+    _run(toolchain.name, words, folder, access, told)
 
-    def listen(line: str) -> None:
-        nonlocal done
+
+@dataclass
+class Fetching:
+    """What of an installation is done, told from what uv says."""
+
+    total: int  # packages
+    report: Callable[[int, int, str], None]
+    _running: dict[str, str] = field(default_factory=dict)  # large packages and their sizes; uv names no others
+    _done: int = 0
+
+    def begin(self) -> None:
+        self.report(0, self.total, "fetching")
+
+    def __call__(self, line: str) -> None:
         if begun := _DOWNLOADING.match(line):
-            running[begun[1]] = begun[2]
+            self._running[begun[1]] = begun[2]
         elif ended := _DOWNLOADED.match(line):
-            running.pop(ended[1], None)
-            done += 1
+            self._running.pop(ended[1], None)
+            self._done += 1
         elif _PREPARED.match(line):
-            done = total
-        names = ", ".join(f"{name} ({size})" for name, size in running.items())
-        progress(done, total, f"fetching {names}" if names else "installing" if done == total else "fetching")
-
-    progress(0, total, "fetching")
-    words = ["pip", "install", "--target", str(target), "--require-hashes", "--no-deps", "-r", str(lock)]
-    words += ["--link-mode", "hardlink", *_binary(toolchain)]
-    _run(toolchain.name, words, interpreter, folder, user, listen)
+            self._done = self.total
+        names = ", ".join(f"{name} ({size})" for name, size in self._running.items())
+        word = "installing" if self._done >= self.total else "fetching"
+        self.report(self._done, self.total, f"{word} {names}".strip())
 
 
 def _binary(toolchain: Toolchain) -> list[str]:
@@ -73,27 +91,31 @@ def _binary(toolchain: Toolchain) -> list[str]:
     return ["--only-binary", ":all:", *(f"--no-binary={name}" for name in toolchain.sources)]
 
 
-def _run(
-    name: str,
-    words: Sequence[str],
-    interpreter: Path,
-    folder: Path,
-    user: Mapping[str, str],
-    listen: Callable[[str], None],
-) -> None:
-    command = [_program(), *words, "--python", str(interpreter), "--no-python-downloads", "--color", "never"]
+def _run(name: str, words: Sequence[str], folder: Path, access: Access, told: Callable[[str], None]) -> None:
+    """Run uv where no project's settings are, with all that it keeps for itself in a private folder."""
+    command = [_program(), *words, *access.options, "--no-python-downloads", "--color", "never"]
     last: deque[str] = deque(maxlen=_LAST_LINES)
-    environment = {**uv_environment(user), "UV_CACHE_DIR": str(folder / "cache")}
+    environment = {**access.environment, "UV_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
     with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder.anchor,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            last.append(masked(line.rstrip()))
-            print(last[-1], flush=True)
-            listen(line)
+        try:
+            for line in process.stderr:
+                last.append(access.hide(line.rstrip()))
+                told(last[-1])
+        except BaseException:
+            process.kill()
+            raise
     if process.returncode:
-        raise _error(name, list(last))
+        raise _error(name, [line.strip() for line in last])
 
 
 def _program() -> str:
@@ -109,13 +131,18 @@ def _program() -> str:
 
 def _error(name: str, lines: list[str]) -> ToolchainError:
     """Say what uv said: its reasons, without the marks that it draws in front of them."""
-    told = [line for line in lines if line.strip() and not _CHATTER.match(line) and not line.startswith("warning")]
-    words = " ".join(re.sub(r"^\W+|^error: ", "", line).strip() for line in told)
-    words = " ".join(words.split())[:600] or "it gave no reason"
-    if any(sign in words for sign in _NETWORK):
-        hint = "check the network and pip's configuration ('pip config list'): uv is told what it says"
-    elif "hash" in words.lower():
-        hint = f"what the index serves is not what was locked; python -m builder toolchain lock {name}"
-    else:
-        hint = f"choose other versions in conf/toolchain/{name}.yaml, then: python -m builder toolchain lock {name}"
-    return ToolchainError(f"toolchain {name}: {words}", hint)
+    told = [_MARKS.sub("", line) for line in lines if line and not _CHATTER.match(line)]
+    words = " ".join(" ".join(told).split())
+    reason = f"{words[:_LONGEST]} ..." if len(words) > _LONGEST else words or "uv gave no reason"
+    return ToolchainError(f"toolchain {name}: {reason}", _hint(name, words))
+
+
+def _hint(name: str, words: str) -> str:
+    lock = f"python -m builder toolchain lock {name}"
+    if any(sign in words for sign in _REFUSED):
+        return "the index wants other credentials: 'pip config list' shows what uv was told, and what UV_* says wins"
+    if "hash" in words.lower():
+        return f"what the index serves is not what was locked; to take it as it is now: {lock}"
+    if any(sign in words.lower() for sign in _NETWORK):
+        return "check the network and pip's configuration ('pip config list'): uv is told what it says"
+    return f"choose other versions in conf/toolchain/{name}.yaml, then: {lock}"

@@ -48,3 +48,7 @@ def reader_of(data: Data) -> ReaderModule:
             from builder.data.readers import wav_segments
 
             return wav_segments
+        case Reader.TEXT_PAIRS:
+            from builder.data.readers import text_pairs
+
+            return text_pairs

@@ -1,8 +1,13 @@
-"""Arrays of numpy: an .npz with `samples`, or one array for each model input, and `labels`; or a plain .npy."""
+"""Arrays of numpy: an .npz with `samples`, or one array for each model input, and `labels`; or a plain .npy.
+
+Rows of different lengths lie one after another in each array, and `lengths` says where they end. `pairs` [p, 3] says
+how alike samples are: the numbers of both, counted from 0, and a score.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -23,35 +28,78 @@ def files(data: Data, split: Split) -> list[Path]:
 
 
 def count(data: Data, split: Split) -> int:
-    arrays, _ = _arrays(data, split)
-    return len(next(iter(arrays.values())))
+    return len(_read(data, split))
 
 
 def samples(data: Data, split: Split) -> Iterator[Sample]:
     """Yield the rows of the arrays, in order."""
-    arrays, labels = _arrays(data, split)
-    for index in range(len(next(iter(arrays.values())))):
-        row = {name: array[index] for name, array in arrays.items()}
+    table = _read(data, split)
+    for index in range(len(table)):
+        row = {name: rows[index] for name, rows in table.rows.items()}
         if in_portion(b"".join(row[name].tobytes() for name in sorted(row)), split):
-            label = None if labels is None else labels[index].item()
-            yield Sample(f"{split.path}#{index}", row.get("samples", row) if len(row) == 1 else row, label)
+            value = row.get("samples", row) if len(row) == 1 else row
+            label = None if table.labels is None else table.labels[index].item()
+            scores = tuple((f"{split.path}#{other}", score) for other, score in table.scores.get(index, ()))
+            yield Sample(f"{split.path}#{index}", value, label, scores=scores)
 
 
-def _arrays(data: Data, split: Split) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | None]:
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Rows by array, their labels, and for a row those that it is compared with."""
+
+    rows: Mapping[str, Sequence[NDArray[Any]]]
+    labels: NDArray[Any] | None
+    scores: Mapping[int, list[tuple[int, float]]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+
+def _read(data: Data, split: Split) -> _Table:
+    import numpy as np
+
     path = locate(data, split.path, "file")
     arrays = _load(data, path, "samples")
-    labels = arrays.pop("labels", None)
+    labels, lengths, pairs = (arrays.pop(name, None) for name in ("labels", "lengths", "pairs"))
     if split.labels:
         labels = _load(data, locate(data, split.labels, "file of labels"), "labels").get("labels")
     if not arrays:
         raise DataError(f"data '{data.name}': {path} holds no array 'samples', nor one named after a model input")
-    lengths = {name: array.shape[:1] for name, array in arrays.items()}
+    rows = {name: _rows(data, path, array, lengths) for name, array in arrays.items()}
+    sizes = {name: np.shape(each)[:1] if lengths is None else lengths.shape for name, each in rows.items()}
     if labels is not None:
-        lengths["labels"] = labels.shape
-    if len(set(lengths.values())) > 1 or () in lengths.values():
-        shapes = ", ".join(f"{name} {shape}" for name, shape in lengths.items())
+        sizes["labels"] = labels.shape
+    if len(set(sizes.values())) > 1 or () in sizes.values():
+        shapes = ", ".join(f"{name} {shape}" for name, shape in sizes.items())
         raise DataError(f"data '{data.name}': the arrays of {path} are of different lengths: {shapes}")
-    return arrays, labels
+    return _Table(rows, labels, _scores(data, path, pairs, len(next(iter(rows.values())))))
+
+
+def _rows(data: Data, path: Path, array: Any, lengths: NDArray[Any] | None) -> Sequence[NDArray[Any]]:
+    """Return an array as it is, or cut into rows of these lengths."""
+    import numpy as np
+
+    if lengths is not None:
+        if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(array):
+            raise DataError(f"data '{data.name}': the lengths in {path} do not add up to {len(array)}, its arrays do")
+        array = np.split(array, np.cumsum(lengths)[:-1])
+    rows: Sequence[NDArray[Any]] = array
+    return rows
+
+
+def _scores(data: Data, path: Path, pairs: NDArray[Any] | None, count: int) -> dict[int, list[tuple[int, float]]]:
+    """Return, for the first row of each pair, the other one and the score."""
+    if pairs is None:
+        return {}
+    if pairs.ndim != 2 or pairs.shape[1] != 3 or not ((pairs[:, :2] >= 0) & (pairs[:, :2] < count)).all():
+        raise DataError(
+            f"data '{data.name}': the pairs in {path} are of shape {list(pairs.shape)}",
+            hint=f"each is the numbers of two samples, from 0 to {count - 1}, and a score",
+        )
+    found: dict[int, list[tuple[int, float]]] = {}
+    for one, other, score in pairs.tolist():
+        found.setdefault(int(one), []).append((int(other), score))
+    return found
 
 
 def _load(data: Data, path: Path, name: str) -> dict[str, NDArray[Any]]:

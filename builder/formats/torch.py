@@ -1,0 +1,51 @@
+"""Modules of PyTorch: made by a project's own code, with weights in safetensors or in a file of tensors alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builder.errors import ModelError
+from builder.outcomes import Reproducible
+from builder.step import Job, Kind, Result, step
+
+__all__ = ["torch"]
+
+FACTS = ("format", "code", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
+
+
+def splits(_options: Any) -> tuple[str, ...]:
+    return ("test?",)
+
+
+@step(
+    options=type(None),
+    rank=5,
+    inputs={"weights": Kind.WEIGHTS},
+    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
+    reproducible=Reproducible.PER_CPU,  # what the module makes of the samples is
+    toolchain="torch",
+    model_facts=FACTS,
+    splits=splits,
+)
+def torch(_options: None, job: Job) -> Result:
+    """Make a module, load its weights, and export it with torch.onnx.
+
+    `model.code` names a class or function that returns the module, called with `model.arguments`. Without a file its
+    parameters stay as the code made them, from a fixed seed. Raises ModelError where one does not fit the other.
+    """
+    from torch import nn
+
+    from builder.sources.code import call_code
+    from builder.sources.pytorch import export, fill, read_state, settle
+
+    if not job.model.code:
+        raise ModelError(
+            "a file of weights does not say what module they belong to", "name what makes it: model.code=FILE.py:NAME"
+        )
+    settle()
+    module = call_code(job)
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{job.model.code} made {type(module).__name__}, not a module of PyTorch (torch.nn.Module)")
+    if "weights" in job.inputs:
+        fill(module, read_state(job))
+    return export(job, module)
