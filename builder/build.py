@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from builder.engine.events import Event, Events
 from builder.engine.jobs import default_jobs
 from builder.engine.node import Node
 from builder.engine.schedule import Engine
-from builder.errors import Interrupted, StoreError, UsageError
+from builder.errors import BuilderError, Interrupted, StoreError, UsageError
 from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
@@ -127,9 +127,18 @@ def _build(
         idle = [node.action for nodes in plans for node in nodes if node.outcome is None]
         plans = [[node for node in nodes if node.outcome is not None] for nodes in plans]
         folders = deliver(recipes, plans, store, stats, events, sweep=sweep)
-        _protect(store, plans, folders, {planner.key(action) for action in idle}, sweep=sweep)
+        _protect(store, plans, folders, _keys(planner, idle), sweep=sweep)
     _remember(planner, recipes, plans)
     return [_finished(recipe, nodes, folder) for recipe, nodes, folder in zip(recipes, plans, folders, strict=True)]
+
+
+def _keys(planner: Planner, idle: Sequence[Action]) -> set[str]:
+    """Return the keys of toolchains that nothing was run in; none of one whose interpreter is gone."""
+    keys = set()
+    for action in idle:
+        with suppress(BuilderError):
+            keys.add(planner.key(action))
+    return keys
 
 
 def _protect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from builder.outcomes import GateStatus
@@ -81,12 +81,17 @@ def _accuracy(gate: Gate, evidence: Evidence) -> Verdict:
 
 
 def _conversion(gate: Gate, evidence: Evidence) -> Verdict:
-    found = _one(gate, evidence.conversions, "model.format")
+    if not evidence.conversions:
+        words = f"{gate.label}: nothing compared the exported model with its source"
+        return Verdict(gate, GateStatus.UNMEASURED, message=words)
+    found = _one(gate, evidence.conversions, "conversion")
     if isinstance(found, Verdict):
         return found
     value = found["difference"]
-    words = f"the exported model differs from {found['source']} by {value:.2g} of the largest output"
-    return _limit(gate, value <= gate.limit, value, None, "host", words)
+    words = f"the exported model differs from {found['source']} by {value:.2g}: {found['words']}"
+    verdict = _limit(gate, value <= gate.limit, value, None, "host", words)
+    remedy = found["remedy"] if verdict.status is GateStatus.FAILED else ""
+    return replace(verdict, message=f"{verdict.message}; {remedy}") if remedy else verdict
 
 
 def _fidelity(gate: Gate, evidence: Evidence) -> Verdict:

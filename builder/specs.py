@@ -252,6 +252,7 @@ class Data:
     input: str = ""  # the model input that samples go to; empty: the only one that is neither constant nor state
     splits: dict[str, Split] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
+    label_pattern: str = ""  # finds an image's class, by number or name, in its file's name: one group, as in '_([0-9]+)$'
     encoding: str = "utf-8"  # of files of text
     tokenizer: Tokenizer | None = None  # what turns texts into the model's inputs
     preprocess: Preprocess = field(default_factory=Preprocess)
@@ -264,6 +265,8 @@ class Data:
                 raise ValueError(f"sha256: expected the path of a file inside the data, got '{path}'")
             if not _SHA256.fullmatch(digest):
                 raise ValueError(f"sha256: expected 64 hexadecimal digits for '{path}', got '{digest}'")
+        if self.label_pattern and _groups(self.label_pattern) != 1:
+            raise ValueError(f"label_pattern: expected a regular expression with one group, got '{self.label_pattern}'")
         if self.wheel is not None and not self.sha256:
             raise ValueError("sha256 is missing: list every file of the wheel that is read, with its digest")
 
@@ -279,6 +282,14 @@ class Target:
     runtime_versions: str = ""
     compute_capability: str = ""
     precisions: list[Precision] = field(default_factory=lambda: [Precision.FP32, Precision.INT8])
+
+
+def _groups(pattern: str) -> int:
+    """Return how many groups a regular expression has; -1 for what is none."""
+    try:
+        return re.compile(pattern).groups
+    except re.error:
+        return -1
 
 
 def _leads_out(path: str) -> bool:

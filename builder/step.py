@@ -110,6 +110,7 @@ class Step:
     from_source: tuple[str, ...] = ()  # input ports that take the recipe's own model, not the last one made
     toolchain: str = "host"  # the name of what it runs in, where a recipe says nothing else
     weights: bool | None = None  # of what exports a model: whether it needs a file; None: it takes one where there is
+    accelerator: bool = False  # it uses an NVIDIA GPU where there is one; what the driver says of that is in the key
     brings: bool = False  # it fetches what the recipe names; what it gets is in the key, not how
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
     summary: str = ""
@@ -123,6 +124,7 @@ class Step:
             "target_facts": [*self.target_facts],
             "splits": [*self.splits(options)],
             "need": self.need.value,
+            "accelerator": self.accelerator,
             "brings": self.brings,
             "reproducible": (stated if isinstance(stated, Reproducible) else stated(options)).value,
         }

@@ -14,10 +14,11 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from builder.errors import BuilderError, DataError, StepError
-from builder.measure import paired
+from builder.measure import paired, similarity
 from builder.measure.fidelity import ROWS, fidelity
 from builder.measure.metrics import METRICS, chosen, compare
 from builder.measure.paired import auc_difference, blocks_of, f1_difference, placements, proportion_difference
+from builder.measure.similarity import cosines, rank_correlation
 from builder.specs import Task
 
 Array = NDArray[Any]
@@ -251,10 +252,13 @@ def test_the_metrics_of_a_task_leave_out_what_says_nothing() -> None:
         ("f1", [0, 1], np.zeros((2, 3)), StepError, "gives 3 numbers"),
         ("f1", [0, 1], np.array([-4.0, 5.0]), StepError, "goes from -4 to 5"),
         ("auc", [1, 1], np.array([0.1, 0.2]), DataError, "two samples of each label"),
+        ("spearman", [[0, 1, 0.5], [1, 2, 0.5]], np.ones((3, 2)), DataError, "pairs with different scores"),
+        ("spearman", [[0, 1, 0.5]], np.ones((2, 1)), StepError, "output is of shape ['n', 1]"),
+        ("spearman", [[0, 1, 0.5]], np.ones((2, 3, 4)), StepError, "output is of shape ['n', 3, 4]"),
     ],
 )
 def test_labels_or_outputs_that_do_not_fit_the_task_are_refused(
-    metric: str, labels: list[float], outputs: Array, error: type[BuilderError], phrase: str
+    metric: str, labels: list[Any], outputs: Array, error: type[BuilderError], phrase: str
 ) -> None:
     with pytest.raises(error) as caught:
         compare(metric, np.array(labels), outputs, outputs, 0.95)
@@ -265,11 +269,69 @@ def test_labels_or_outputs_that_do_not_fit_the_task_are_refused(
 def test_every_metric_of_a_model_with_itself_has_no_drop() -> None:
     random = np.random.default_rng(0)
     for name, metric in METRICS.items():
-        outputs = random.random((50, 6 if metric.task is Task.CLASSIFICATION else 1))
-        comparison = compare(name, np.arange(50) % 2, outputs, outputs, 0.95)
+        outputs = random.random((50, 1 if metric.task is Task.BINARY else 6))
+        labels = np.arange(150).reshape(50, 3) % 50 if metric.task is Task.SIMILARITY else np.arange(50) % 2
+        comparison = compare(name, labels, outputs, outputs, 0.95)
 
         assert comparison.drop == 0
         assert comparison.interval[0] <= 0 <= comparison.interval[1]
+
+
+def test_the_rank_correlation_is_the_published_one() -> None:
+    # M. G. Kendall, "Rank Correlation Methods" (4th edition, 1970), 1.14: ten boys in mathematics and in music.
+    mathematics = np.array([7, 4, 3, 10, 6, 2, 9, 8, 1, 5])
+    music = np.array([5, 7, 3, 10, 1, 9, 6, 2, 8, 4])
+
+    assert rank_correlation(mathematics, music) == pytest.approx(1 - 6 * ((mathematics - music) ** 2).sum() / 990)
+    assert rank_correlation(mathematics, np.exp(music)) == rank_correlation(mathematics, music)
+    assert rank_correlation(mathematics, np.ones(10)) == 0
+
+
+def test_ties_share_the_mean_of_their_ranks() -> None:
+    ranks = np.array([1, 2.5, 2.5, 4.5, 4.5, 6])
+
+    expected = np.corrcoef(ranks, [2, 1, 4, 3, 6, 5])[0, 1]
+    assert rank_correlation(np.array([0.1, 0.2, 0.2, 0.3, 0.3, 0.4]), np.array([20, 10, 40, 30, 60, 50])) == (
+        pytest.approx(expected)
+    )
+
+
+def test_the_cosine_of_a_pair_is_that_of_its_vectors() -> None:
+    embeddings = np.array([[1, 0], [3, 3], [0, -2], [0, 0]], np.float32)
+    pairs = np.array([[0, 1, 0], [0, 2, 0], [1, 1, 0], [2, 3, 0]], float)
+
+    assert cosines(pairs, embeddings) == pytest.approx([0.5**0.5, 0, 1, 0])
+
+
+def noisy_embeddings(random: np.random.Generator, n: int, shared: bool) -> tuple[Array, Array, Array]:
+    """Return pairs with scores after the cosines of hidden vectors, and two models that see these with errors."""
+    hidden = random.standard_normal((n, 4))
+    numbers = np.array([(i, j) for i in range(n) for j in range(i)]) if shared else np.arange(n).reshape(-1, 2)
+    pairs = np.column_stack([numbers, np.zeros(len(numbers))])
+    pairs[:, 2] = cosines(pairs, hidden) + random.normal(0, 0.2, len(pairs))
+    return pairs, hidden + random.normal(0, 0.3, hidden.shape), hidden + random.normal(0, 0.6, hidden.shape)
+
+
+@pytest.mark.parametrize(("n", "shared", "many"), [(24, True, 300), (200, False, 6000)])
+def test_the_interval_of_a_rank_correlation_holds_the_true_drop_about_as_often_as_it_says(
+    n: int, shared: bool, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similarity, "RESAMPLES", 200)
+    random = np.random.default_rng(1)
+    true = compare("spearman", *noisy_embeddings(random, many, shared), 0.9).drop
+    intervals = [compare("spearman", *noisy_embeddings(random, n, shared), 0.9).interval for _ in range(50)]
+
+    assert 38 <= sum(low <= true <= high for low, high in intervals) <= 49
+
+
+def test_pairs_that_share_samples_tell_less_than_as_many_that_do_not() -> None:
+    random = np.random.default_rng(0)
+    apart = compare("spearman", *noisy_embeddings(random, 2 * 276, False), 0.95)
+    shared = compare("spearman", *noisy_embeddings(random, 24, True), 0.95)
+
+    assert np.ptp(shared.interval) > np.ptp(apart.interval)
+    assert "of pairs" in apart.method
+    assert "of samples (Snijders and Borgatti 1999)" in shared.method
 
 
 def test_fidelity_of_a_known_error() -> None:

@@ -664,7 +664,7 @@ def test_the_version_of_every_package_that_a_step_imports_is_in_its_key(name: st
     }
     distributions = packages_distributions()
     needed = {canonicalize_name(each) for top in tops - {"builder"} for each in distributions.get(top, ())}
-    declared = set(Toolchain(stats).versions(step.packages))
+    declared = set(Toolchain(stats).installed(step.packages).versions)
     stats.close()
 
     assert needed - declared == NOT_RUN.get(name, set())

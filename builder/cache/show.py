@@ -23,6 +23,7 @@ __all__ = ["show_cleaned", "show_size", "show_verified"]
 _WORDS = {
     "results": ("result", "results"),
     "objects": ("object", "objects that no result needs"),
+    "folders": ("folder", "folders of packages that no result needs"),
     "logs": ("log", "logs without a result"),
     "locks": ("lock", "locks of results that are gone"),
     "set_aside": ("damaged thing", "damaged things that were set aside"),
@@ -43,6 +44,7 @@ def show_size(found: Size, *, as_json: bool) -> None:
     print(f"store     {shown(found.store)}  {size(found.total_bytes)}; {size(found.free_bytes)} free on its disk")
     rows = {
         "objects": (found.objects, "bytes by SHA-256"),
+        "toolchains": (found.folders, "folders of packages"),
         "results": (found.results, "by action key"),
         "logs": (found.logs, "what actions printed"),
         "set aside": (found.set_aside, "damaged; 'cache gc' removes it"),

@@ -11,7 +11,7 @@ from builder.store.cas import Damaged
 from builder.store.roots import Root, roots
 from builder.store.statcache import StatCache, cache_folder
 from builder.store.store import Store
-from builder.store.usage import Amount, amount, objects, reached, workshops
+from builder.store.usage import Amount, amount, folders, objects, reached, workshops
 from builder.trouble import free_bytes
 
 __all__ = ["Size", "measure"]
@@ -24,6 +24,7 @@ class Size:
     store: Path
     exists: bool
     objects: Amount
+    folders: Amount  # packages of toolchains
     results: Amount
     logs: Amount
     set_aside: Amount
@@ -32,12 +33,12 @@ class Size:
     memory: Amount  # files that this user's machine remembers, and what the database takes
     memory_folder: Path
     newest: Sequence[Root]
-    newest_needs: Amount  # objects
+    newest_needs: Amount  # objects, and the bytes of folders too
     free_bytes: int
 
     @property
     def total_bytes(self) -> int:
-        kinds = (self.objects, self.results, self.logs, self.set_aside, self.unfinished)
+        kinds = (self.objects, self.folders, self.results, self.logs, self.set_aside, self.unfinished)
         return sum(kind.bytes for kind in kinds)
 
 
@@ -45,14 +46,17 @@ def measure(store: Store, stats: StatCache) -> Size:
     """Measure a store, which may be missing or read-only, and change nothing."""
     root = store.root
     sizes = {digest: status.st_size for digest, status in objects(root).items()}
+    kept = folders(root)
     newest = [found for path, found in roots(root) if found is not None and not found.gone(path)]
-    needs = _needs(store, newest) & sizes.keys()
+    needed = _needs(store, newest)
+    needs = [sizes[digest] for digest in needed & sizes.keys()]
     private = workshops(root)
     left = [amount(workshop.path).bytes for workshop in private if not workshop.alive]
     return Size(
         store=root,
         exists=root.is_dir(),
         objects=Amount(len(sizes), sum(sizes.values())),
+        folders=Amount(len(kept), sum(kept.values())),
         results=amount(root / "ac", ".json"),
         logs=amount(root / "logs"),
         set_aside=_things(root / "bad"),
@@ -61,7 +65,7 @@ def measure(store: Store, stats: StatCache) -> Size:
         memory=Amount(len(stats.rows()), amount(cache_folder()).bytes),
         memory_folder=cache_folder(),
         newest=newest,
-        newest_needs=Amount(len(needs), sum(sizes[digest] for digest in needs)),
+        newest_needs=Amount(len(needs), sum(needs) + sum(kept[digest] for digest in needed & kept.keys())),
         free_bytes=free_bytes(root),
     )
 

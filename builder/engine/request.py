@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from builder.modules import find_top
 from builder.plan.graph import Action
 from builder.plan.project import find_code
 from builder.recipe.locations import find_file
@@ -19,8 +20,7 @@ __all__ = ["make_request"]
 _FETCHING = (
     *("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"),  # where pip's configuration lies
     *("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
-    *("XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"),  # where keyrings are
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
 )
 
 
@@ -88,26 +88,48 @@ def _data(action: Action, inputs: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _places(action: Action, parts: Mapping[str, Any]) -> dict[str, str]:
-    """Return top-level module -> folder for the project's own code, which lies on no search path."""
+    """Return top-level module -> folder for code that lies on no search path: a project's own, and in a toolchain
+    the package of a step that is not ours.
+    """
+    found = _step_place(action) if action.locked and not action.lazy else {}
     if "code" not in action.step.model_facts or not action.model.code:
-        return {}
+        return found
     folder = find_code(action.model.code).folder
     tops = {name.partition(".")[0] for name in parts["implementation"]}
-    return {top: str(folder) for top in tops if (folder / f"{top}.py").is_file() or (folder / top).is_dir()}
+    own = {top: str(folder) for top in tops if (folder / f"{top}.py").is_file() or (folder / top).is_dir()}
+    return {**found, **own}
+
+
+def _step_place(action: Action) -> dict[str, str]:
+    top = action.step.run.__module__.partition(".")[0]
+    spec = find_top(top) if top != __name__.partition(".")[0] else None
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
+    return {top: str(Path(places[0]).parent)} if places else {}
 
 
 def _local(action: Action, offline: bool, interpreter: Path | None) -> dict[str, Any]:
     """Return where the model file is, and what makes the package client work as it does for the user."""
-    names = [name for name in os.environ if name.startswith(("PIP_", "UV_")) or name in _FETCHING]
-    tools = action.locked if action.lazy else None
+    if action.lazy:
+        return _tools(action, offline, interpreter)
+    names = [name for name in os.environ if name.startswith("PIP_") or name in _FETCHING]
     path = action.model.path
     return {
         "path": str(find_file(path)) if path else None,
         "shown": path,
         "offline": offline,
         "environment": {name: os.environ[name] for name in names},
-        "folder": str(Path.cwd()),
-        "toolchain": to_plain(tools.toolchain) if tools else None,
-        "lock": tools.text if tools else None,
-        "interpreter": str(interpreter) if interpreter else None,
+    }
+
+
+def _tools(action: Action, offline: bool, interpreter: Path | None) -> dict[str, Any]:
+    """Return what is put together, for which interpreter, and how packages are had here. Raises ToolchainError."""
+    from builder.toolchains.index import index_access
+
+    assert action.locked is not None
+    return {
+        "offline": offline,
+        "toolchain": to_plain(action.locked.toolchain),
+        "lock": action.locked.text,
+        "interpreter": str(interpreter),
+        "access": to_plain(index_access(os.environ, Path.cwd())),
     }

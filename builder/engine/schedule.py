@@ -265,7 +265,7 @@ class Engine:
             self._events(progress_event(self._running[worker], answer))
             return
         node = self._release(worker)
-        self._pool.give_back(worker, clean=answer["clean"])
+        self._pool.give_back(worker, clean=answer["clean"] and not node.action.step.accelerator)  # which it may hold
         if answer["answer"] == "failed":
             self._failed(node, error_of(answer))
             return

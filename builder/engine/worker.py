@@ -173,11 +173,17 @@ def _progress(done: int, total: int, what: str) -> None:
 
 def _describe(error: BaseException) -> dict[str, str]:
     """Say a known error in its own words, and any other with its traceback in the log."""
-    from builder.errors import BuilderError
+    from builder.errors import BuilderError, ToolchainError
     from builder.trouble import is_scarcity, trouble
 
     if isinstance(error, OSError) and is_scarcity(error):
         error = trouble(error, Path(error.filename or os.environ["TMPDIR"]))
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        traceback.print_exc()
+        error = ToolchainError(
+            f"the package that holds '{error.name}' is not installed where this runs: {sys.executable}",
+            "install it there, or run the step in a toolchain that has it (python -m builder toolchain list)",
+        )
     if isinstance(error, BuilderError):
         return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     traceback.print_exc()

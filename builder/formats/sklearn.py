@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FACTS", "export", "sklearn", "splits"]
 
+OPSET = 18  # where a recipe says nothing; what torch.onnx writes too
 FACTS = ("format", "task", "code", "arguments", "inputs", "outputs", "opset")
 # Trees compare with float32 numbers in ONNX, so a value that was scaled may fall on the other side of a threshold.
 _REMEDY = (
@@ -53,11 +55,15 @@ def sklearn(_options: None, job: Job) -> Result:
 
 def export(job: Job, source: str) -> Result:
     """Fit or load, convert, and write the model with what `source` makes of the split `test`."""
-    from builder.sources.tabular import check_classes, check_width, fit_or_read, table_of, write_table
+    from builder.sources.tabular import COMPARED, check_classes, check_width, fit_or_read, table_of, write_table
 
     fitted = fit_or_read(job, _read)
-    table = table_of(job, "test", 10_000)
-    check_width(job, table, getattr(fitted, "n_features_in_", table.features.shape[1]))
+    if not hasattr(fitted, "predict") and not hasattr(fitted, "transform"):
+        raise ModelError(
+            f"{job.model.code} returned {type(fitted).__name__}, which is no estimator", "return what fits"
+        )
+    table = table_of(job, "test", COMPARED)
+    check_width(job, table, getattr(fitted, "n_features_in_", None))
     check_classes(job, getattr(fitted, "classes_", None))
     model = _converted(fitted, table.features[:1], job.model.opset)
     made = {output.name: _made(fitted, output, table.features) for output in model.graph.output}
@@ -73,9 +79,9 @@ def _read(file: Path) -> Any:
 
     if file.suffix != ".skops":
         raise ModelError(
-            f"a model of format sklearn lies in a .skops file, not in a {file.suffix or 'file without a suffix'}: "
+            f"a model of format sklearn lies in a .skops file, not in {file.suffix or 'one without a suffix'}: "
             "reading a pickle runs the code in it",
-            "save it with skops.io.dump(model, 'model.skops'), or name a function that fits it: model.code=FILE.py:NAME",
+            "save it with skops.io.dump(model, 'model.skops'), or name what fits it: model.code=FILE.py:NAME",
         )
     try:
         strange = get_untrusted_types(file=file)
@@ -92,21 +98,24 @@ def _read(file: Path) -> Any:
 
 
 def _converted(fitted: Any, row: NDArray[Any], opset: int | None) -> ModelProto:
-    from skl2onnx import __max_supported_opset__, __version__, to_onnx
+    from skl2onnx import __version__, to_onnx
     from sklearn.base import is_classifier
+
+    model: ModelProto
 
     # Without zipmap, which makes a list of mappings of the scores; what cannot make one does not know the word.
     options = {id(fitted): {"zipmap": False}} if is_classifier(fitted) else None
-    versions = {"": opset or __max_supported_opset__, "ai.onnx.ml": 3}
+    versions = {"": opset or OPSET, "ai.onnx.ml": 3}
     try:
         try:
             model = to_onnx(fitted, row, options=options, target_opset=versions)
         except NameError:
             model = to_onnx(fitted, row, target_opset=versions)
     except Exception as error:  # skl2onnx raises what it likes
+        traceback.print_exc()
         raise ModelError(
-            f"skl2onnx {__version__} cannot convert {type(fitted).__name__}: {' '.join(str(error).split())[:300]}",
-            "its documentation lists the estimators that it supports",
+            f"skl2onnx {__version__} cannot convert {type(fitted).__name__}: {' '.join(str(error).split())[:160]}",
+            "the log has the traceback; skl2onnx's documentation lists the estimators that it supports",
         ) from error
     lists = [output.name for output in model.graph.output if not output.type.HasField("tensor_type")]
     if lists:

@@ -26,8 +26,8 @@ def random_feeds(session: Session, model: Model, count: int) -> Iterator[dict[st
 def largest_difference(reference: Session, candidate: Session, model: Model, count: int) -> float:
     """Return the largest difference between two models' outputs over `count` made-up inputs, relative to the reference.
 
-    0.01 means: one hundredth of the largest magnitude in that output. NaN equals NaN. Raises ModelError where a
-    model fails or the outputs differ in shape or type.
+    0.01 means: one hundredth of the largest magnitude in that output. NaN equals NaN, unequal words count 1.
+    Raises ModelError where a model fails or the outputs differ in shape or type.
     """
     import numpy as np
 
@@ -38,7 +38,10 @@ def largest_difference(reference: Session, candidate: Session, model: Model, cou
             if (before.shape, before.dtype) != (after.shape, after.dtype):
                 was, now = (f"{value.dtype}{list(value.shape)}" for value in (before, after))
                 raise ModelError(f"output '{output.name}' was {was} and is {now}")
-            worst = max(worst, _relative(before.astype(np.float64), after.astype(np.float64)))
+            if before.dtype.kind == "O":  # words, such as the names of classes
+                worst = max(worst, float((before != after).any()))
+            else:
+                worst = max(worst, _relative(before.astype(np.float64), after.astype(np.float64)))
     return worst
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from builder.outcomes import Reproducible
 from builder.plan.graph import Action
 from builder.plan.implementation import Code
 from builder.plan.project import CodePlace, find_code
-from builder.plan.toolchain import Toolchain
+from builder.plan.toolchain import Installed, Toolchain
 from builder.recipe.locations import find_file
 from builder.runtimes.available import availability
+from builder.runtimes.tensorrt import find_gpu
 from builder.sources.step import weights_source, weights_suffix
 from builder.specs import Data, Model
 from builder.step import Need
@@ -46,7 +48,7 @@ class Facts:
         self._code: dict[str, dict[str, str]] = {}
         self._interpreters: dict[str, Interpreter] = {}
         self._sources = Code(stats)
-        self._tools: dict[tuple[str, ...], dict[str, str]] = {}
+        self._installed: dict[tuple[str, ...], Installed] = {}
         self._toolchain = Toolchain(stats)
         self._states: dict[Path, FileState] = {}
         self._samples: dict[str, dict[str, Any]] = {}
@@ -70,7 +72,7 @@ class Facts:
     def toolchain(self, action: Action) -> dict[str, str]:
         """Return name -> version of what an action runs with. Raises ToolchainError."""
         if action.locked is None:
-            return self.tools(action.step.packages)
+            return self.installed(action.step.packages).versions
         lock = action.locked.lock
         return {
             **{name: pin.version for name, pin in lock.pins.items()},
@@ -79,11 +81,11 @@ class Facts:
             "python": self.interpreter(lock.python).version,
         }
 
-    def tools(self, packages: tuple[str, ...]) -> dict[str, str]:
-        """Return name -> version of what a step with these packages runs with."""
-        if packages not in self._tools:
-            self._tools[packages] = self._toolchain.versions(packages)
-        return self._tools[packages]
+    def installed(self, packages: tuple[str, ...]) -> Installed:
+        """Return what a step with these packages runs with in the host's toolchain."""
+        if packages not in self._installed:
+            self._installed[packages] = self._toolchain.installed(packages)
+        return self._installed[packages]
 
     def samples(self, data: Data, *, fetched: bool) -> dict[str, Any]:
         """Return how samples are read and what the files of a dataset hold. Raises DataError."""
@@ -99,6 +101,11 @@ class Facts:
         if name not in self._devices:
             self._devices[name] = availability(to_plain(target))
         return self._devices[name]
+
+    @cached_property
+    def gpu(self) -> dict[str, str] | None:
+        """What the driver says of this machine's NVIDIA GPU, or None."""
+        return find_gpu()
 
     def file(self, path: str, what: str) -> str:
         """Return the SHA-256 of a file that a recipe names. Raises SourceError."""
@@ -138,17 +145,11 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     step = action.step
     if action.lazy:  # a lock says all of what it pins; how it is laid out is checked where it is used
         return {"step": step.name, "toolchain": facts.toolchain(action)}
-    parts: dict[str, Any] = {
-        "step": step.name,
-        "implementation": facts.code(action),
-        "options": to_plain(action.options),
-        "inputs": dict(inputs),
-        "toolchain": facts.toolchain(action),
-    }
+    parts: dict[str, Any] = {"step": step.name, "options": to_plain(action.options), "inputs": dict(inputs)}
     if step.brings:
         parts["source"] = _source(action, facts)
-        if action.model.path is None or action.data is not None:
-            del parts["implementation"], parts["toolchain"]  # a declared digest says all: fetched once is enough
+    if not step.brings or (action.model.path is not None and action.data is None):
+        parts |= _ways(action, facts)  # else a declared digest says all: fetched once is enough
     if step.model_facts:
         parts["model"] = model_facts(action)
     if step.target_facts:
@@ -162,7 +163,17 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
         parts["host"] = fingerprint()
     if step.need is Need.TARGET:
         parts["device"] = facts.device(action)[0]
+    elif step.accelerator:
+        parts["device"] = facts.gpu
     return parts
+
+
+def _ways(action: Action, facts: Facts) -> dict[str, Any]:
+    """Return what an action runs: our code and packages, those of the host with what their files are."""
+    found: dict[str, Any] = {"implementation": facts.code(action), "toolchain": facts.toolchain(action)}
+    if action.locked is None:  # a lock says it by hashes
+        found["installed"] = facts.installed(action.step.packages).records
+    return found
 
 
 def _c_library() -> str:

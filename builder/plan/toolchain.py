@@ -1,25 +1,50 @@
-"""The versions that an action runs with: the interpreter, its step's packages, and everything those require."""
+"""What an action runs with here: the interpreter, its step's packages, and everything those require."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 import platform
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.digest import digest_json
 from builder.store.statcache import StatCache
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-__all__ = ["Toolchain"]
+__all__ = ["Installed", "Toolchain"]
 
-_NOTE = "toolchain.v2"
+_NOTE = "toolchain.v3"
+_RECORD = "builder.record.v1"
 _YOUNG_NS = 2_000_000_000
+_SAYS = ("METADATA", "PKG-INFO", "RECORD")  # the files of a package that say what it is
+# What installers add to the files of a package, each in its own way.
+_ADDED = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json", "uv_build.json")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Packages by name: their versions, and a digest of what their RECORD says of their files, where one says it."""
+
+    versions: dict[str, str]
+    records: dict[str, str]
+
+
+@dataclass
+class _Found:
+    """As Installed, with the state of the files that say so."""
+
+    versions: dict[str, str]
+    records: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, list[int]] = field(default_factory=dict)
 
 
 class Toolchain:
@@ -27,21 +52,28 @@ class Toolchain:
 
     def __init__(self, stats: StatCache) -> None:
         self._stats = stats
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, str | None]] = {}
 
-    def versions(self, packages: Iterable[str]) -> dict[str, str]:
-        """Return name -> version for the interpreter and the closure of the packages' requirements, without extras.
+    def installed(self, packages: Iterable[str]) -> Installed:
+        """Return the interpreter and the closure of the packages' requirements, without extras.
 
         Remembered while the folders of `sys.path` are as they were (installing renames a `.dist-info` in one), and
         each package's own notes too (where a package is developed in place, they are written over).
         """
         name = f"{self._places} {' '.join(packages)}"
-        known = self._stats.note(_NOTE, name)
+        known: dict[str, Any] | None = self._stats.note(_NOTE, name)
         if known is None or any(_state(file) != state for file, state in known["notes"].items()):
-            known = _closure(packages)
+            known = vars(_closure(packages))
             if not self._places.startswith("young") and not any(map(_is_young, known["notes"].values())):
                 self._stats.remember(_NOTE, {name: known})
-        return {name: self._seen.setdefault(name, version) for name, version in known["versions"].items()}
+        found = {
+            package: self._seen.setdefault(package, (version, known["records"].get(package)))
+            for package, version in known["versions"].items()
+        }
+        return Installed(
+            {package: version for package, (version, _) in found.items()},
+            {package: record for package, (_, record) in found.items() if record},
+        )
 
     @cached_property
     def _places(self) -> str:
@@ -52,25 +84,26 @@ class Toolchain:
         return "young" if any(map(_is_young, seen.values())) else state.hexdigest()
 
 
-def _closure(packages: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the versions of packages and of all that they require, and how the files looked that say so."""
+def _closure(packages: Iterable[str]) -> _Found:
+    """Return packages and all that they require, and how the files looked that say so."""
     from packaging.utils import canonicalize_name
 
-    versions, notes = {"python": platform.python_version()}, {}
+    closure = _Found({"python": platform.python_version()})
     waiting: list[str] = [canonicalize_name(name) for name in packages]
     while waiting:
         name = waiting.pop()
-        if name in versions:
+        if name in closure.versions:
             continue
         found = _distribution(name)
         if found is None:
-            versions[name] = "absent"
+            closure.versions[name] = "absent"
             continue
-        for file in _files(found):
-            notes[file] = _state(file)  # before it is read
-        versions[name] = found.version
+        closure.notes |= {file: _state(file) for file in _files(found)}  # before they are read
+        closure.versions[name] = found.version
+        if record := _record(found):
+            closure.records[name] = record
         waiting += _required(found)
-    return {"versions": versions, "notes": notes}
+    return closure
 
 
 def _distribution(name: str) -> Distribution | None:
@@ -83,9 +116,28 @@ def _distribution(name: str) -> Distribution | None:
 
 
 def _files(found: Distribution) -> list[str]:
-    """Return the file that holds a package's version and requirements; none where it lies in an archive."""
+    """Return the files that say what a package is; none where it lies in an archive."""
     folder = Path(str(getattr(found, "_path", "")))  # it has no public name
-    return [str(file) for file in (folder / "METADATA", folder / "PKG-INFO", folder) if file.is_file()][:1]
+    return [str(file) for file in (*(folder / name for name in _SAYS), folder) if file.is_file()]
+
+
+def _record(found: Distribution) -> str:
+    """Return the digest of the files of a package as its wheel has them, whoever installed it (PEP 376, PEP 627).
+
+    '' where no RECORD says it, and for a package that is developed in place: its code lies elsewhere.
+    """
+    text, origin = found.read_text("RECORD"), found.read_text("direct_url.json")
+    in_place = json.loads(origin).get("dir_info", {}).get("editable", False) if origin else False
+    return digest_json(_RECORD, sorted(_own_files(text))) if text and not in_place else ""
+
+
+def _own_files(record: str) -> Iterator[list[str]]:
+    """Yield path and hash of each file, less those outside the package's folder: their first line names a Python."""
+    for path, checksum, *_ in (line for line in csv.reader(record.splitlines()) if len(line) >= 2):
+        folder, _, name = path.rpartition("/")
+        added = folder.endswith(".dist-info") and "/" not in folder and name in _ADDED
+        if not added and not path.startswith(("../", "/")) and "__pycache__" not in folder.split("/"):
+            yield [path, checksum]
 
 
 def _required(found: Distribution) -> list[str]:

@@ -26,6 +26,7 @@ class Reason(Enum):
     FOUND_FILE = "external data changed"
     CODE = "code changed"
     TOOL = "tool"
+    INSTALLED = "installed anew"
     MODEL_FACT = "model"
     TARGET_FACT = "target"
     HOST = "another machine"
@@ -41,9 +42,16 @@ class Why:
     detail: str = ""
 
     def __str__(self) -> str:
-        if self.reason in (Reason.OPTION, Reason.TOOL, Reason.MODEL_FACT, Reason.TARGET_FACT, Reason.DEVICE):
+        if self.reason in _IN_FULL:
             return self.detail
         return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+
+
+# Reasons whose details say all.
+_IN_FULL = (
+    *(Reason.OPTION, Reason.TOOL, Reason.INSTALLED),
+    *(Reason.MODEL_FACT, Reason.TARGET_FACT, Reason.DEVICE),
+)
 
 
 def in_words(reasons: Sequence[Why]) -> str:
@@ -67,7 +75,18 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], sources: Mapping[str
             why = Why(reason, _detail(reason, path, before, after, sources))
             if why not in reasons:
                 reasons.append(why)
-    return reasons
+    return reasons + _installed_anew(old, new)
+
+
+def _installed_anew(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Why]:
+    """Return the packages of the host that have the version they had, and other files."""
+    had, has = ({**parts.get("toolchain", {})} for parts in (old, new))
+    before, after = old.get("installed", {}), new.get("installed", {})
+    return [
+        Why(Reason.INSTALLED, f"{name} {has[name]} was installed anew with other files")
+        for name in sorted(before.keys() & after.keys())
+        if before[name] != after[name] and had.get(name) == has.get(name)
+    ]
 
 
 _SOMETIMES = ("toolchain", "implementation", "instruction_set", "libc")

@@ -14,6 +14,8 @@ from builder.registry import is_step, step_names
 
 __all__ = ["explain"]
 
+# Mappings whose keys are the user's own; Hydra wants to be told that one is new.
+_OPEN = ("model.arguments", "model.constants", "model.state", "model.shapes", "model.inputs", "data.splits")
 _FORM = "defaults are a list of '- override /group: name', the command line is group=name and key=value"
 
 
@@ -70,6 +72,8 @@ def _unknown_key(cause: OmegaConfBaseException) -> RecipeError:
     known = [name for name in known if name != "hydra"] + ([] if "." in full_key else ["recipe"])
     where = full_key[: -len(key)].rstrip(".")
     hint = did_you_mean(key, known)
+    if where in _OPEN:
+        hint = f"to add it, write +{full_key}=..."
     if where in ("limits", "gates") and is_step(key):
         hint = f"for one action, write +{where}.{key}.NAME=..."
     return RecipeError(f"{where + ': ' if where else ''}there is no key '{key}'", hint)

@@ -81,7 +81,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def _essence(manifest: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("schema", "name", "summary", "status", "recipe", "builder", "artifacts", "gates")
-    actions = [{name: action[name] for name in ("name", "key", "outputs", "inputs")} for action in manifest["actions"]]
+    actions = [
+        {name: action[name] for name in ("name", "key", "outputs", "inputs")}
+        for action in manifest["actions"]
+        if action["step"] != "toolchain"  # looked up only where something ran in it; what did has its lock in the key
+    ]
     return {**{name: manifest.get(name) for name in kept}, "actions": actions}
 
 

@@ -18,6 +18,7 @@ from builder.report.screen import can_move
 
 __all__ = ["Terminal", "harmless", "json_lines", "paint", "show_build", "show_error"]
 
+_FETCHING = "toolchain."  # how the names of such actions begin
 _BROKEN = (GateStatus.FAILED.word, GateStatus.UNMEASURED.word)
 
 
@@ -30,6 +31,7 @@ class Terminal:
         self._verbosity = verbosity
         quiet = verbosity is Verbosity.QUIET
         self._live = LiveTable(self._err) if can_move(self._err) and not quiet else None
+        self._lines = not self._live and not quiet  # for what takes minutes
         self._silent = {"note"} if quiet else set()
 
     def __call__(self, event: Event) -> None:
@@ -39,6 +41,9 @@ class Terminal:
             self._print(action_lines(event, self._out, self._verbosity), self._out)
         elif event.kind in {"warning", "note"} - self._silent:
             self._print([f"{paint(event.kind, 'yellow', self._err)}: {harmless(event.message)}"], self._err)
+        elif event.kind == "progress" and self._lines and event.action.startswith(_FETCHING):
+            words = f"{event.action}: {event.done:,}/{event.total:,} {event.message}"
+            self._print([f"  {paint('running  ', 'dim', self._err)} {harmless(words)}"], self._err)
 
     def close(self) -> None:
         """Take what still moves off the screen."""

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from builder.errors import StepError
 
-__all__ = ["EngineRequest", "build_engine", "make_engine", "probe"]
+__all__ = ["EngineRequest", "build_engine", "find_gpu", "make_engine", "probe"]
 
 TIMEOUT_S = 4 * 3600
 TEGRA_RELEASE = Path("/etc/nv_tegra_release")
@@ -62,6 +62,11 @@ def probe(target: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
     if capability and found != capability:
         return None, f"the GPU here has compute capability {found}; {target['name']} has {capability}"
     return {"tensorrt": version, "arch": here, **gpu_facts}, ""
+
+
+def find_gpu() -> dict[str, str] | None:
+    """Return what the driver says of this machine's first NVIDIA GPU, or None where there is none."""
+    return _gpu() if any(Path(node).exists() for node in GPU_NODES) else None
 
 
 def version_fits(version: str, limits: str) -> bool:

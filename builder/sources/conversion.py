@@ -30,10 +30,10 @@ def _compare(_options: None, job: Job) -> Result:
         job.progress(done + 1, len(feeds), "samples")
     outputs = {name: _together(each) for name, each in found.items()}
     difference = max(output["difference"] for output in outputs.values())
-    document = {"schema": 1, **about, "samples": len(feeds), "outputs": outputs, "difference": difference}
+    document = {"schema": 1, **about, "outputs": outputs, "difference": difference, "words": _words(outputs)}
     text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False) + "\n"
     (job.folder("conversion") / "conversion.json").write_text(text, encoding="utf-8")
-    return Result(_facts(about, len(feeds), outputs, difference))
+    return Result(_facts(about, outputs))
 
 
 def _difference(name: str, found: NDArray[Any], source: NDArray[Any]) -> dict[str, Any]:
@@ -49,10 +49,15 @@ def _difference(name: str, found: NDArray[Any], source: NDArray[Any]) -> dict[st
         )
     if source.dtype.kind not in "fc":
         return {"unequal": int((found != source).sum()), "count": int(source.size)}
-    if not np.isfinite(found).all() and np.isfinite(source).all():
-        raise ModelError(f"the exported model's output '{name}' is not finite where its source's is")
-    apart = float(np.abs(found.astype(np.float64) - source).max(initial=0.0))
-    return {"apart": apart, "largest": float(np.abs(source).max(initial=0.0))}
+    finite = np.isfinite(source)
+    if not np.array_equal(found[~finite], source[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
+        raise ModelError(
+            f"the exported model's output '{name}' is finite where its source's is not, or the other way round",
+            "a number may be too large for float32, or a logarithm be taken of 0",
+        )
+    found, source = found[finite].astype(np.float64), source[finite].astype(np.float64)
+    apart, largest = np.abs(found - source).max(initial=0.0), np.abs(source).max(initial=0.0)
+    return {"apart": float(apart), "largest": float(largest)}
 
 
 def _together(differences: list[dict[str, Any]]) -> dict[str, Any]:
@@ -64,15 +69,22 @@ def _together(differences: list[dict[str, Any]]) -> dict[str, Any]:
     return {"kind": "numbers", "apart": apart, "largest": largest, "difference": apart / largest if largest else apart}
 
 
-def _facts(
-    about: dict[str, Any], samples: int, outputs: dict[str, dict[str, Any]], difference: float
-) -> dict[str, str]:
+def _words(outputs: dict[str, dict[str, Any]]) -> str:
+    """Say how far the output is from its source that is farthest."""
+    name, worst = max(outputs.items(), key=lambda each: float(each[1]["difference"]))
+    if worst["kind"] == "labels":
+        return f"'{name}' differs in {worst['unequal']:,} of {worst['count']:,}"
+    return f"'{name}' is off by {worst['difference']:.2g} of its largest number"
+
+
+def _facts(about: dict[str, Any], outputs: dict[str, dict[str, Any]]) -> dict[str, str]:
     labels = [output for output in outputs.values() if output["kind"] == "labels"]
-    facts = {"difference": f"{difference:.2g} of the largest output", "samples": f"{samples} of {about['from']}"}
+    numbers = [output["difference"] for output in outputs.values() if output["kind"] == "numbers"]
+    facts = {"difference": f"{max(numbers):.2g} of the largest output"} if numbers else {}
     if labels:
         unequal, values = (sum(output[name] for output in labels) for name in ("unequal", "count"))
         facts["labels"] = f"{values - unequal:,} of {values:,} equal"
-    return {**facts, "source": about["source"]}
+    return {**facts, "samples": f"{about['samples']:,}, {about['from']}", "source": about["source"]}
 
 
 conversion_check = Step(

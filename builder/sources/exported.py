@@ -38,6 +38,10 @@ def clean(model: ModelProto) -> None:
     del model.metadata_props[:]
     for key, value in sorted(kept):
         model.metadata_props.add(key=key, value=value)
+    versions = {entry.domain: entry.version for entry in model.opset_import}  # skl2onnx states some twice
+    del model.opset_import[:]
+    for domain, version in sorted(versions.items()):
+        model.opset_import.add(domain=domain, version=version)
     model.doc_string = ""
     for graph in _graphs(model.graph):
         for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

@@ -18,6 +18,8 @@ from builder.step import Job
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from builder.data.sample import Sample
+
     Feed = dict[str, NDArray[Any]]
 
 __all__ = ["COUNT", "feeds_of", "read_samples", "write_samples"]
@@ -31,37 +33,50 @@ _SEED = 20260101
 def feeds_of(job: Job, inputs: Mapping[str, Tensor], count: int = COUNT) -> tuple[str, list[Feed]]:
     """Return where samples come from, in words, and what the model is fed with: real ones where there are any.
 
-    A sample gets a batch axis in front where it lacks one. Raises DataError where samples do not fit the inputs.
+    A sample gets a batch axis in front where it lacks one. Raises DataError where one does not fit the inputs.
     """
     if job.data is None:
-        return f"{_MADE_UP} made-up inputs", _made_up(inputs, job.model)
+        return "made-up inputs", _made_up(inputs, job.model)
     from builder.data.dataset import samples
 
     split = next(iter(job.data.splits))
-    feeds = [_fed(sample.value, inputs, job) for sample in islice(samples(job.data, split), count)]
+    feeds = [_fed(sample, inputs, job) for sample in islice(samples(job.data, split), count)]
     if not feeds:
         raise DataError(f"data '{job.data.name}': the split '{split}' has no samples")
     return f"'{split}' of {job.data.name}", feeds
 
 
-def write_samples(job: Job, source: str, origin: str, feeds: Sequence[Feed], outputs: Sequence[Feed]) -> None:
-    """Write the output port `samples`: feeds and the source's outputs, both by name, for each sample."""
+def write_samples(
+    job: Job,
+    source: str,
+    origin: str,
+    feeds: Sequence[Feed],
+    outputs: Sequence[Feed],
+    *,
+    rows: int | None = None,
+    remedy: str = "",
+) -> None:
+    """Write the output port `samples`: feeds and the source's outputs, both by name, for each sample.
+
+    `rows` is how many samples the feeds hold, where that is not one each; `remedy` what can be done where the exported
+    model turns out to be too far from its source.
+    """
     import numpy as np
 
     folder = job.folder("samples")
-    for name, rows in (("inputs", feeds), ("outputs", outputs)):
-        arrays = {f"{index}/{key}": array for index, row in enumerate(rows) for key, array in row.items()}
+    for name, each in (("inputs", feeds), ("outputs", outputs)):
+        arrays = {f"{index}/{key}": array for index, row in enumerate(each) for key, array in row.items()}
         np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # its own option is not among them
-    about = {"source": source, "from": origin, "count": len(feeds)}
+    about = {"source": source, "from": origin, "samples": rows or len(feeds), "feeds": len(feeds), "remedy": remedy}
     (folder / "about.json").write_text(json.dumps(about, sort_keys=True), encoding="utf-8")
 
 
 def read_samples(folder: Path) -> tuple[dict[str, Any], list[Feed], list[Feed]]:
-    """Return what `write_samples` wrote: where from, the feeds, the source's outputs."""
+    """Return what `write_samples` wrote: source, from, samples and remedy; the feeds; the source's outputs."""
     import numpy as np
 
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    count = about.pop("count")
+    count = about.pop("feeds")
     read: list[list[Feed]] = []
     for name in ("inputs", "outputs"):
         rows: list[Feed] = [{} for _ in range(count)]
@@ -73,10 +88,11 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Feed], list[Feed]]:
     return about, read[0], read[1]
 
 
-def _fed(value: Any, inputs: Mapping[str, Tensor], job: Job) -> Feed:
+def _fed(sample: Sample, inputs: Mapping[str, Tensor], job: Job) -> Feed:
     """Return a sample as the model's inputs, in their types, with constants."""
     assert job.data is not None
     free = [name for name in inputs if name not in job.model.constants]
+    value, where = sample.value, f"data '{job.data.name}', sample '{sample.name}'"
     values = value if isinstance(value, dict) else {job.data.input or free[0]: value}
     if set(values) != set(free):
         raise DataError(
@@ -85,14 +101,18 @@ def _fed(value: Any, inputs: Mapping[str, Tensor], job: Job) -> Feed:
             "name them alike in model.inputs and the data, or give some in model.constants",
         )
     constants = {name: _constant(inputs[name], job.model.constants[name]) for name in inputs if name not in free}
-    return {**{name: _batched(array, inputs[name]) for name, array in values.items()}, **constants}
+    return {**{name: _batched(array, name, inputs[name], where) for name, array in values.items()}, **constants}
 
 
-def _batched(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+def _batched(array: NDArray[Any], name: str, tensor: Tensor, where: str) -> NDArray[Any]:
     import numpy as np
 
-    wanted = np.asarray(array, dtype=tensor.dtype.value)
-    return wanted[None] if wanted.ndim == len(tensor.shape) - 1 else wanted
+    from builder.data.fit import check_fit
+    from builder.runtimes.onnxruntime import Tensor as Port
+
+    made = np.asarray(array, dtype=tensor.dtype.value)
+    port = Port(name, tuple(size if isinstance(size, int) else None for size in tensor.shape), tensor.dtype.value)
+    return made[None] if check_fit(port, made, where) else made
 
 
 def _constant(tensor: Tensor, value: float) -> NDArray[Any]:

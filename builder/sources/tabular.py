@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-__all__ = ["Table", "check_classes", "check_width", "fit_or_read", "table_of", "write_table"]
+__all__ = ["COMPARED", "Table", "check_classes", "check_width", "fit_or_read", "table_of", "write_table"]
 
-_COMPARED = 10_000  # rows of 'test' that are compared with the source; all go in at once
+COMPARED = 10_000  # rows of 'test' that are compared with the source; all go in at once
 _LABEL = "label"  # what skl2onnx and onnxmltools call the output that is no score
 
 
@@ -77,17 +77,17 @@ def fit_or_read(job: Job, read: Callable[[Path], Any]) -> Any:
     return call_code(job, train.features, train.labels)
 
 
-def check_width(job: Job, table: Table, width: int) -> None:
+def check_width(job: Job, table: Table, width: int | None) -> None:
     """Raise DataError where a row has not as many numbers as the model takes."""
     assert job.data is not None
-    if table.features.shape[1] != width:
+    if width not in {None, table.features.shape[1]}:
         raise DataError(
             f"data '{job.data.name}': a sample has {table.features.shape[1]} numbers, the model takes {width}",
             "is this the data that it was fitted to?",
         )
 
 
-def check_classes(job: Job, classes: NDArray[Any]) -> None:
+def check_classes(job: Job, classes: Any) -> None:
     """Raise ModelError where a classifier's scores are not in the order of the data's labels: 0 to n - 1, or names."""
     assert job.data is not None
     if job.model.task is not Task.CLASSIFICATION or not hasattr(classes, "tolist"):
@@ -110,7 +110,7 @@ def write_table(
     `outputs` is what the source makes of the rows, by the converter's names; `remedy` what to do where a gate finds
     it too far from the exported model. Raises ModelError where `model.inputs` or `model.outputs` do not fit.
     """
-    from builder.sources.exported import rename, write_exported
+    from builder.sources.exported import name_ports, write_exported
     from builder.sources.samples import write_samples
 
     assert job.data is not None
@@ -119,11 +119,15 @@ def write_table(
     model.graph.output.extend(ordered)
     if len(table.shape) > 1:
         _take_as_stored(model, table.shape)
-    names = _names(job, model, table)
-    rename(model, names)
+    _check_input(job, table)
+    converters = [output.name for output in model.graph.output]
+    ports = name_ports(model, [*job.model.inputs] or [model.graph.input[0].name], job.model.outputs)
     facts = write_exported(job, model)
-    made = {names.get(name, name): array.astype(str) if array.dtype.kind == "O" else array
-            for name, array in outputs.items()}  # fmt: skip
+    made = {
+        port: outputs[name].astype(str) if outputs[name].dtype.kind == "O" else outputs[name]
+        for port, name in zip(ports, converters, strict=True)
+        if name in outputs
+    }
     feed = {model.graph.input[0].name: table.features.reshape(-1, *table.shape)}
     origin = f"'test' of {job.data.name}"
     write_samples(job, source, origin, [feed], [made], rows=len(table.features), remedy=remedy)
@@ -144,15 +148,8 @@ def _take_as_stored(model: ModelProto, shape: tuple[int, ...]) -> None:
     model.graph.node.insert(0, helper.make_node("Flatten", [name], [row], axis=1))
 
 
-def _names(job: Job, model: ModelProto, table: Table) -> dict[str, str]:
-    """Return the names that the recipe gives to the input and the outputs, by the converter's. Raises ModelError."""
-    made = [output.name for output in model.graph.output]
-    if len(job.model.inputs) > 1 or len(job.model.outputs) not in {0, len(made)}:
-        raise ModelError(
-            f"the model has one input and the outputs {', '.join(made)}; model.inputs names {len(job.model.inputs)}, "
-            f"model.outputs {len(job.model.outputs)}",
-            "name as many, or none",
-        )
+def _check_input(job: Job, table: Table) -> None:
+    """Raise ModelError where `model.inputs` says of the input what it cannot be."""
     for name, tensor in job.model.inputs.items():
         first, *rest = tensor.shape or [0]
         if isinstance(first, int) or rest != [*table.shape] or tensor.dtype not in {DType.FLOAT32, DType.FLOAT64}:
@@ -161,9 +158,6 @@ def _names(job: Job, model: ModelProto, table: Table) -> dict[str, str]:
                 f"float64, got {tensor.shape} in {tensor.dtype}",
                 "the first axis is open, the others are those of a sample",
             )
-    wanted = [*job.model.inputs, *job.model.outputs]
-    found = [*([model.graph.input[0].name] if job.model.inputs else []), *(made if job.model.outputs else [])]
-    return dict(zip(found, wanted, strict=True))
 
 
 def _few(classes: list[Any], most: int = 4) -> str:

@@ -81,6 +81,7 @@ def evaluate(options: Options, job: Job) -> Result:
         "task": job.model.task.value,
         "split": options.split,
         "samples": len(reference.outputs),
+        "pairs": None if reference.pairs is None else len(reference.pairs),
         "labelled": _truth(job, reference) is not None,
         "primary": next(iter(metrics), None),
         "metrics": {name: _entry(metric, options.confidence) for name, metric in metrics.items()},
@@ -166,7 +167,10 @@ def _facts(metrics: dict[str, Comparison], near: Fidelity, reference: Prediction
     words = ["identical outputs" if near.identical else "" if near.snr_db is None else f"{near.snr_db:.1f} dB"]
     if near.agreement is not None and not near.identical:
         words.append(f"{100 * near.agreement:.2f} % agree")
-    return {**facts, "fidelity": ", ".join(filter(None, words)), "samples": f"{len(reference.outputs):,}"}
+    samples = f"{len(reference.outputs):,}"
+    if reference.pairs is not None:
+        samples += f" in {len(reference.pairs):,} pairs"
+    return {**facts, "fidelity": ", ".join(filter(None, words)), "samples": samples}
 
 
 def _change(name: str, drop: float) -> str:

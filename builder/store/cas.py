@@ -101,13 +101,17 @@ class Content:
         except OSError as error:
             raise trouble(error, folder) from error
         entries = [Entry(path, digests[path], (folder / path).stat().st_size) for path in sorted(paths)]
-        digest = self._add_bytes(tree_listing(entries, kept=True), private)
-        self.folders.add(folder, digest)
-        return Tree(digest, tuple(entries), kept=True)
+        tree = Tree(self._add_bytes(tree_listing(entries, kept=True), private), tuple(entries), kept=True)
+        try:
+            self.check_kept(tree, again=True)
+        except Damaged:  # none is there any more
+            self.folders.add(folder, tree.digest)
+        return tree
 
-    def check_kept(self, tree: Tree) -> Path:
-        """Return where a kept tree lies. Raises Damaged unless all of it is there and right."""
-        fault = self.folders.fault(tree.digest, {entry.path: entry.sha256 for entry in tree.files})
+    def check_kept(self, tree: Tree, *, again: bool = False) -> Path:
+        """Return where a kept tree lies. Raises Damaged unless all of it is there and right; `again` reads it all."""
+        files = {entry.path: entry.sha256 for entry in tree.files}
+        fault = self.folders.fault(tree.digest, files, again=again)
         if fault:
             if fault != "missing":
                 self._set_aside(self.folders.path(tree.digest), fault)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_IMODE, S_ISREG, S_IWGRP
 
 from builder.digest import digest_file, digest_json
 from builder.store.folders import make_folder
@@ -39,7 +39,15 @@ class KeptFolders:
         return sorted(path.name for path in self._root.iterdir()) if self._root.is_dir() else []
 
     def prepare(self, folder: Path) -> dict[str, str]:
-        """Make a folder's files read-only and return their digests by path. Raises OSError."""
+        """Make a folder's files read-only and return their digests by path; empty folders go. Raises OSError.
+
+        Whoever may use the store may read it, and may remove it where they may remove the rest of the store.
+        """
+        shared = S_IMODE(self._root.parent.stat().st_mode) & S_IWGRP
+        for place, folders, names in os.walk(folder, topdown=False):
+            Path(place).chmod(0o775 if shared else 0o755)
+            if not names and not any(os.path.lexists(Path(place, name)) for name in folders) and place != str(folder):
+                Path(place).rmdir()
         for path in _files(folder):
             path.chmod(0o555 if os.access(path, os.X_OK) else 0o444)
         return {path.relative_to(folder).as_posix(): digest_file(path) for path in _files(folder)}
@@ -50,63 +58,66 @@ class KeptFolders:
         try:
             os.sync()  # tens of thousands of files: each on its own would take minutes
             make_folder(self._root, self._root.parent)
-            if not final.exists():
-                folder.rename(final)
-            self._believe(final, _state(final))
+            folder.rename(final)
+            self._believe(final, *_state(final))
         except OSError as error:
             raise trouble(error, final) from error
 
-    def fault(self, digest: str, files: dict[str, str]) -> str:
+    def fault(self, digest: str, files: Mapping[str, str], *, again: bool = False) -> str:
         """Return what is wrong with a folder that should hold these files (path -> SHA-256), '' for nothing.
 
-        All is read unless every file looks as it did when all was right. Raises StoreError.
+        All is read `again`, or else unless every file looks as it did when all was right. Raises StoreError.
         """
         folder = self.path(digest)
         try:
-            state = _state(folder)
-            if state == self._seen.get(folder) or state == self._stats.note(_NOTE, str(folder)):
+            state, newest = _state(folder)
+            if not again and state in (self._seen.get(folder), self._stats.note(_NOTE, str(folder))):
                 return ""
             fault = read_all(folder, files, digest_file)
-        except FileNotFoundError:
-            return "missing"
+        except (FileNotFoundError, NotADirectoryError):
+            return "damaged" if os.path.lexists(folder) else "missing"
         except OSError as error:
             raise trouble(error, folder, doing="read") from error
         if not fault:
-            self._believe(folder, state)
+            self._believe(folder, state, newest)
         return fault
 
-    def _believe(self, folder: Path, state: str) -> None:
+    def _believe(self, folder: Path, state: str, newest_ns: int) -> None:
         self._seen[folder] = state
-        newest = max((path.lstat().st_ctime_ns for path in _files(folder)), default=0)
-        if newest < time.time_ns() - _YOUNG_NS:
+        if newest_ns < time.time_ns() - _YOUNG_NS:
             self._stats.remember(_NOTE, {str(folder): state})
 
 
-def read_all(folder: Path, files: dict[str, str], digest: Callable[[Path], str | None]) -> str:
-    """Return what is wrong with a folder whose every file is read, '' for nothing."""
+def read_all(folder: Path, files: Mapping[str, str], digest: Callable[[Path], str | None]) -> str:
+    """Return what is wrong with a folder whose every file is read, '' for nothing. Raises OSError."""
     there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     for name in sorted(there.keys() ^ files.keys()):
-        return f"missing {name}" if name in files else f"more than it should be: {name}"
-    wrong = next((name for name, path in sorted(there.items()) if digest(path) != files[name]), None)
+        return f"damaged: {name} is missing" if name in files else f"damaged: it holds {name}, which is not its own"
+    wrong = next((name for name, path in sorted(there.items()) if path.is_symlink() or digest(path) != files[name]), "")
     return f"damaged: {wrong} is not what it was" if wrong else ""
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield whatever lies below a folder and is no folder. Raises OSError."""
+    """Yield whatever lies below a folder, but for folders that hold something. Raises OSError."""
 
     def stop(error: OSError) -> None:
         raise error
 
+    if folder.is_symlink():
+        raise NotADirectoryError(folder)
     for place, folders, names in os.walk(folder, onerror=stop):
+        if not folders and not names and place != str(folder):  # one that is empty can be imported too
+            yield Path(place)
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118  many
         yield from (Path(place, name) for name in (*names, *links))
 
 
-def _state(folder: Path) -> str:
-    """Return a word that changes whenever a file below a folder is written, replaced, added or removed."""
-    seen = []
+def _state(folder: Path) -> tuple[str, int]:
+    """Return a word that changes whenever a file is written, replaced, added or removed, and the newest change (ns)."""
+    seen, newest_ns = [], 0
     for path in _files(folder):
         stat = path.lstat()
         kind = S_ISREG(stat.st_mode)
         seen.append([str(path), kind, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
-    return digest_json(_NOTE, sorted(seen))
+        newest_ns = max(newest_ns, stat.st_ctime_ns)
+    return digest_json(_NOTE, sorted(seen)), newest_ns

@@ -88,7 +88,7 @@ def index_access(user: Mapping[str, str], folder: Path) -> Access:
     if keyring := settings.get("keyring-provider"):
         said["UV_KEYRING_PROVIDER"] = _keyring(keyring, user)
     options = ("--no-index",) if is_true(settings, "no-index") else ()
-    return Access({**said, "UV_NO_PROGRESS": "1", **places.of_uv(own)}, options)
+    return Access({**said, **places.of_uv(own)}, options)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _MIB = 1 << 20
 
 def _install(_options: None, job: Job) -> Result:
     """Fetch the locked packages and lay them out in `toolchain/`. Raises ToolchainError."""
-    from builder.toolchains.index import index_access
+    from builder.toolchains.index import Access
     from builder.toolchains.lock import parse
     from builder.toolchains.uv import Fetching, install
 
@@ -35,7 +35,7 @@ def _install(_options: None, job: Job) -> Result:
             f"build it once with a network: python -m builder toolchain build {toolchain.name}",
         )
     target, interpreter = job.folder("toolchain"), Path(job.local["interpreter"])
-    access = index_access(job.local["environment"], Path(job.local["folder"]))
+    access = Access(**job.local["access"])
     fetching = Fetching(len(parse(lock, toolchain.name).pins), job.progress)
     fetching.begin()
 
@@ -61,10 +61,10 @@ def _remove(folder: Path, names: Sequence[str]) -> None:
 
 def _facts(target: Path) -> dict[str, str]:
     sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file()]
-    size_mib = sum(sizes) / _MIB
+    size_mib, size_kib = sum(sizes) / _MIB, -(-sum(sizes) // 1024)
     return {
         "packages": str(len([*target.glob("*.dist-info")])),
-        "size": f"{size_mib:,.0f} MiB" if size_mib >= 10 else f"{size_mib:.1f} MiB",
+        "size": f"{size_mib:,.0f} MiB" if size_mib >= 1 else f"{size_kib} KiB",
         "files": f"{len(sizes):,}",
     }
 

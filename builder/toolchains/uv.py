@@ -21,6 +21,10 @@ _DOWNLOADED = re.compile(r"\s*Downloaded (\S+)")
 _PREPARED = re.compile(r"Prepared \d+ packages?")
 _CHATTER = re.compile(r"(Using|Resolved|Prepared|Installed|Downloading|Downloaded|Building|Built|\+|warning:)( |$)")
 _MARKS = re.compile(r"^(\W+|error: )+")  # what uv draws in front of its reasons
+_OURS = {
+    "UV_NO_PROGRESS": "1",  # lines instead of bars
+    "UV_NO_INSTALLER_METADATA": "1",  # files with times and places in them: the same lock makes the same bytes
+}
 _LAST_LINES = 60
 _LONGEST = 600  # characters of uv's reasons in an error
 _NETWORK = ("dns error", "error sending request", "could not connect", "connection", "timed out", "certificate")
@@ -34,9 +38,12 @@ def resolve(toolchain: Toolchain, interpreter: Path, folder: Path, access: Acces
     """
     asked = folder / "requirements.in"
     asked.write_text("\n".join(toolchain.packages) + "\n", encoding="utf-8")
+    overrides = folder / "overrides.in"
+    overrides.write_text("\n".join(toolchain.overrides) + "\n", encoding="utf-8")
     answer = folder / "requirements.txt"
-    words = ["pip", "compile", str(asked), "--output-file", str(answer), "--generate-hashes"]
-    words += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", *_binary(toolchain)]
+    words = ["pip", "compile", str(asked), "--overrides", str(overrides), "--output-file", str(answer)]
+    words += ["--generate-hashes", "--no-header", "--no-annotate", *_binary(toolchain)]
+    words += ["--no-emit-index-url", "--no-emit-find-links"]
     _run(toolchain.name, [*words, "--python", str(interpreter)], folder, access, lambda _: None)
     return answer.read_text(encoding="utf-8")
 
@@ -58,6 +65,7 @@ def install(
     lock.write_text(requirements, encoding="utf-8")
     words = ["pip", "install", "--target", str(target), "--require-hashes", "-r", str(lock)]
     words += ["--link-mode", "hardlink", *_binary(toolchain), "--python", str(interpreter)]
+    words += ["--no-deps"] if toolchain.overrides else []  # the lock answers what packages themselves do not ask for
     _run(toolchain.name, words, folder, access, told)
 
 
@@ -69,9 +77,10 @@ class Fetching:
     report: Callable[[int, int, str], None]
     _running: dict[str, str] = field(default_factory=dict)  # large packages and their sizes; uv names no others
     _done: int = 0
+    _said: tuple[int, str] = (-1, "")
 
     def begin(self) -> None:
-        self.report(0, self.total, "fetching")
+        self._say("fetching")
 
     def __call__(self, line: str) -> None:
         if begun := _DOWNLOADING.match(line):
@@ -83,7 +92,12 @@ class Fetching:
             self._done = self.total
         names = ", ".join(f"{name} ({size})" for name, size in self._running.items())
         word = "installing" if self._done >= self.total else "fetching"
-        self.report(self._done, self.total, f"{word} {names}".strip())
+        self._say(f"{word} {names}".strip())
+
+    def _say(self, words: str) -> None:
+        if (self._done, words) != self._said:
+            self._said = self._done, words
+            self.report(self._done, self.total, words)
 
 
 def _binary(toolchain: Toolchain) -> list[str]:
@@ -95,7 +109,7 @@ def _run(name: str, words: Sequence[str], folder: Path, access: Access, told: Ca
     """Run uv where no project's settings are, with all that it keeps for itself in a private folder."""
     command = [_program(), *words, *access.options, "--no-python-downloads", "--color", "never"]
     last: deque[str] = deque(maxlen=_LAST_LINES)
-    environment = {**access.environment, "UV_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
+    environment = {**access.environment, **_OURS, "UV_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
     with subprocess.Popen(
         command,
         cwd=folder.anchor,

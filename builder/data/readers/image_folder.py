@@ -1,8 +1,9 @@
-"""Images in a folder; its sub-folders, if it has any, are the classes."""
+"""Images in a folder; its sub-folders are the classes, or the names of the files tell them, or there are none."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def samples(data: Data, split: Split) -> Iterator[Sample]:
 
 def class_names(data: Data, split: Split) -> list[str]:
     """Return the classes in the order of their labels: as declared, or the sub-folders' names sorted."""
+    if data.label_pattern:
+        return data.classes
     found = [path.name for path in visible(_folder(data, split)) if path.is_dir()]
     for name in found if data.classes else ():
         if name not in data.classes:
@@ -57,6 +60,8 @@ def _folder(data: Data, split: Split) -> Path:
 
 def _images(data: Data, split: Split) -> list[tuple[Path, int | None]]:
     folder = _folder(data, split)
+    if data.label_pattern:
+        return [(path, _label(data, path)) for path in _below(data, folder)]
     classes = class_names(data, split)
     if not classes:
         return [(path, None) for path in _below(data, folder)]
@@ -71,6 +76,20 @@ def _images(data: Data, split: Split) -> list[tuple[Path, int | None]]:
         if (folder / name).is_dir()
     ]
     return list(take_turns(labelled))
+
+
+def _label(data: Data, path: Path) -> int:
+    """Return the class that a file's name tells, by name or by number."""
+    found = re.search(data.label_pattern, path.stem)
+    word = (found[1] if found else "") or ""
+    if word in data.classes:
+        return data.classes.index(word)
+    if not word.isdecimal():
+        raise DataError(
+            f"data '{data.name}': {path.name} has no label where label_pattern '{data.label_pattern}' looks for it",
+            hint=did_you_mean(word, data.classes) if word else "move it away, or mend data.label_pattern",
+        )
+    return int(word)
 
 
 def _below(data: Data, folder: Path) -> list[Path]:

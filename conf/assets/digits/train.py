@@ -12,3 +12,10 @@ def pca(features, labels, components: int = 32) -> Pipeline:
         StandardScaler(), PCA(components, svd_solver="full"), LogisticRegression(max_iter=2000, random_state=0)
     )
     return fitted.fit(features, labels)
+
+
+def trees(features, labels, count: int = 60, depth: int = 4):
+    """Return gradient-boosted trees of XGBoost."""
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(n_estimators=count, max_depth=depth, learning_rate=0.3, random_state=0).fit(features, labels)
