@@ -7,7 +7,7 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -114,8 +114,14 @@ CONFIGURATIONS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def defaults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What pip goes by where nobody says anything."""
+    return asked_pip({**ALONE, "PATH": os.environ["PATH"]}, tmp_path_factory.mktemp("pip"))
+
+
 @pytest.mark.parametrize("case", CONFIGURATIONS)
-def test_the_configuration_is_read_as_pip_reads_it(case: str, tmp_path: Path) -> None:
+def test_the_configuration_is_read_as_pip_reads_it(case: str, tmp_path: Path, defaults: dict[str, Any]) -> None:
     files, variables = CONFIGURATIONS[case]
     for path, text in {**files, "work/here": ""}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -128,9 +134,8 @@ def test_the_configuration_is_read_as_pip_reads_it(case: str, tmp_path: Path) ->
     }
 
     says = asked_pip(environment, tmp_path / "work")
-    without = asked_pip({**ALONE, "PATH": os.environ["PATH"]}, tmp_path / "work")
 
-    assert as_pip_says(pip_settings(environment, tmp_path / "work"), without) == says
+    assert as_pip_says(pip_settings(environment, tmp_path / "work"), defaults) == says
 
 
 def access(folder: Path, **variables: str) -> dict[str, str]:
@@ -236,11 +241,11 @@ def test_nothing_of_an_address_is_passed_on_however_it_is_spelled(tmp_path: Path
 
 
 @pytest.fixture
-def wheels(project: Project) -> Iterator[Path]:
+def wheels(project: Project) -> Path:
     folder = add_toolchain(project)
     make_wheel(folder, "tiny")
     (project.folder / ".config/pip/pip.conf").unlink()
-    yield folder
+    return folder
 
 
 def revealing(project: Project, index: Index, *texts: str) -> list[str]:

@@ -118,7 +118,7 @@ def test_rows_of_different_lengths_and_their_pairs_come_from_an_npz(tmp_path: Pa
 
     found = list(samples(data, "test"))
 
-    assert [sample.value["input_ids"].tolist() for sample in found] == [[0, 1, 2], [3], [4, 5]]  # type: ignore[call-overload]
+    assert [sample.value["input_ids"].tolist() for sample in found] == [[0, 1, 2], [3], [4, 5]]
     assert [sample.scores for sample in found] == [(("t.npz#2", 0.5),), (), ()]
     assert expected_count(data, "test") == 3
 
@@ -264,6 +264,7 @@ def test_a_similarity_without_scored_pairs_is_fidelity_alone(project: Project) -
             "data.tokenizer: sha256 is missing",
         ),
         ("reader: text_pairs\ntokenizer: {path: t.json, toolchain: txt}\n", "there is no toolchain 'txt'.*text"),
+        ("reader: text_pairs\ntokenizer: {path: t.json}\n", "data.tokenizer.path: cannot read t.json"),
     ],
 )
 def test_texts_that_nothing_can_make_numbers_of_are_a_mistake_in_the_recipe(

@@ -17,26 +17,32 @@ __all__ = ["Index", "make_wheel", "serve"]
 
 
 def make_wheel(
-    folder: Path, name: str, version: str = "1.0", *, tag: str = "py3-none-any", **more: str | Mapping[str, str]
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    tag: str = "py3-none-any",
+    requires: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a wheel of one package NAME whose `answer()` says its version.
 
     `requires` is a requirement; `files` are further files, by path in the wheel.
     """
     info = f"{name}-{version}.dist-info"
-    requires = [f"Requires-Dist: {more['requires']}"] if "requires" in more else []
-    metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *requires, ""]
-    files = {
+    needed = [f"Requires-Dist: {requires}"] if requires else []
+    metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *needed, ""]
+    inside = {
         f"{name}/__init__.py": f"def answer():\n    return '{name} {version}'\n",
-        **dict(more.get("files", {})),
+        **(files or {}),
         f"{info}/METADATA": "\n".join(metadata),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
-    lines = [f"{path},sha256={_checksum(text)},{len(text.encode())}" for path, text in files.items()]
+    lines = [f"{path},sha256={_checksum(text)},{len(text.encode())}" for path, text in inside.items()]
     folder.mkdir(parents=True, exist_ok=True)
     wheel = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in {**files, f"{info}/RECORD": "\n".join([*lines, f"{info}/RECORD,,", ""])}.items():
+        for path, text in {**inside, f"{info}/RECORD": "\n".join([*lines, f"{info}/RECORD,,", ""])}.items():
             archive.writestr(zipfile.ZipInfo(path), text)
     return wheel
 
@@ -53,6 +59,8 @@ class Index:
         self._scheme = scheme
         self.asked: list[str] = []  # path of each request that was let in
         self.refused = 0
+        self.open = threading.Event()  # while it is not set, no file is handed out
+        self.open.set()
         self.credentials: tuple[str, str] | None = None
 
     @property
@@ -84,6 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         *_, kind, name = ["", *self.path.strip("/").split("/")]
         wheels = sorted(self._folder.glob("*.whl"))
         if kind == "files":
+            self._index.open.wait(60)
             self._answer(200, (self._folder / name).read_bytes(), {"Content-Type": "application/octet-stream"})
         elif found := [wheel.name for wheel in wheels if wheel.name.partition("-")[0] == name]:
             page = "".join(f'<a href="/files/{wheel}">{wheel}</a>' for wheel in found)
@@ -93,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, b"", {})
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _answer(self, code: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(code)
@@ -115,8 +125,8 @@ def serve(
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     index = Index(server, "https" if tls else "http")
     index.credentials = credentials
-    server.RequestHandlerClass = partial(_Handler, index, folder)  # type: ignore[assignment]
-    server.handle_error = lambda *_: None  # type: ignore[assignment]  # a client that does not trust us hangs up
+    server.RequestHandlerClass = partial(_Handler, index, folder)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that does not trust us hangs up
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -19,7 +19,7 @@ __all__ = ["cuml"]
     inputs={"weights": Kind.WEIGHTS},
     outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
     reproducible=Reproducible.PER_CPU,  # and, on a GPU, for GPUs and drivers that are alike
-    toolchain="sklearn",  # that of cuML has 5 GB: asked for with model.toolchain=cuml
+    toolchain="sklearn",  # that of cuML brings CUDA along: where there is a GPU, ask for it with model.toolchain=cuml
     model_facts=FACTS,
     splits=splits,
     accelerator=True,
@@ -46,6 +46,7 @@ def _accelerated(job: Job) -> str:
     if "sklearn" in sys.modules:
         raise StepError("another action has loaded scikit-learn here before cuML could take its place", "build again")
     try:
+        import _numba_cuda_redirector  # noqa: F401  what a .pth file of numba-cuda does; a toolchain reads none
         from cuml import __version__
         from cuml.accel import install
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,6 @@ __all__ = ["keras"]
 
 FACTS = ("format", "code", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
 
-# Layers that hold code, or bring it from elsewhere; functions are kept as `__lambda__`.
-_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _SEED = 0
 
 
@@ -47,6 +44,7 @@ def keras(_options: None, job: Job) -> Result:
     Raises ModelError for a file that brings code of its own, and for what tf2onnx cannot convert.
     """
     from builder.sources.exported import name_ports, write_exported
+    from builder.sources.keras_file import load_keras
     from builder.sources.samples import feeds_of, write_samples
     from builder.sources.tensorflow import settle
 
@@ -55,71 +53,17 @@ def keras(_options: None, job: Job) -> Result:
 
     framework.backend.clear_session()
     framework.utils.set_random_seed(_SEED)
-    model = _build(job) if job.model.code else _load(job)
+    model = _build(job) if job.model.code else load_keras(job)
     inputs = job.model.inputs or _inputs(model)
     origin, feeds = feeds_of(job, inputs)
-    results = [_run(model, [feed[name] for name in inputs]) for feed in feeds]
-    exported = _convert(model, inputs, job)
-    names = name_ports(exported, [*inputs], job.model.outputs or _outputs(model, len(results[0])))
+    made = [_run(model, feed) for feed in feeds]
+    exported = _convert(model, inputs, job.model.opset)
+    found = _outputs(model, made[0], len(exported.graph.output))
+    names = name_ports(exported, [*inputs], job.model.outputs or found)
     facts = write_exported(job, exported)
-    made = [dict(zip(names, result, strict=True)) for result in results]
-    write_samples(job, f"Keras {framework.__version__} on TensorFlow", origin, feeds, made)
+    outputs = [dict(zip(names, _flat(each), strict=True)) for each in made]
+    write_samples(job, f"Keras {framework.__version__} on TensorFlow", origin, feeds, outputs)
     return Result({**facts, "model": type(model).__name__, "parameters": f"{model.count_params():,}"})
-
-
-def _load(job: Job) -> Any:
-    """Return the model in a .keras file, which is refused where it brings code. Raises ModelError."""
-    from keras import __version__
-    from keras.models import load_model
-
-    file = next(Path(job.inputs["weights"]).iterdir()) if "weights" in job.inputs else None
-    if file is None or file.suffix != ".keras":
-        raise ModelError(
-            f"a model of format keras lies in a .keras file, not in {file.suffix if file else 'nothing'}",
-            "load it with Keras once and save it: model.save('model.keras'); or build it: model.code=FILE.py:NAME",
-        )
-    _refuse_code(_config(file))
-    try:
-        return load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises what it likes
-        traceback.print_exc()
-        words = " ".join(str(error).split())[:300]
-        raise ModelError(f"Keras {__version__} cannot load the file: {words}", "the log has the traceback") from error
-
-
-def _config(file: Path) -> Any:
-    from zipfile import BadZipFile, ZipFile
-
-    try:
-        with ZipFile(file) as archive:
-            return json.loads(archive.read("config.json"))
-    except (BadZipFile, KeyError, ValueError) as error:
-        raise ModelError(
-            "the file is no model of Keras 3: it holds no config.json", "save it anew: model.save('model.keras')"
-        ) from error
-
-
-def _refuse_code(config: Any) -> None:
-    """Raise ModelError for a layer that holds code, or whose class is not one of Keras."""
-    for entry in _entries(config):
-        name, module = str(entry["class_name"]), str(entry.get("module") or "keras")
-        if name in _CODE or (module.partition(".")[0] not in ("keras", "builtins") and "config" in entry):
-            raise ModelError(
-                f"the file holds a '{name}' of {module}, and loading it would run code that is not Keras's own",
-                "build the model in your own code, and keep its weights in a file: model.code=FILE.py:NAME with "
-                "model.path=NAME.weights.h5 (model.save_weights)",
-            )
-
-
-def _entries(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every serialized object below a node of the config."""
-    if isinstance(node, dict):
-        if "class_name" in node:
-            yield node
-        node = [*node.values()]
-    if isinstance(node, list):
-        for child in node:
-            yield from _entries(child)
 
 
 def _build(job: Job) -> Any:
@@ -161,43 +105,67 @@ def _inputs(model: Any) -> dict[str, Tensor]:
     return found
 
 
-def _outputs(model: Any, count: int) -> list[str]:
-    """Return the names of a model's outputs: those of the layers that make them, where they are known."""
-    names = list(getattr(model, "output_names", None) or ())
-    if not names and getattr(model, "layers", None):
-        names = [model.layers[-1].name]
+def _outputs(model: Any, made: Any, count: int) -> list[str]:
+    """Return the names of a model's outputs: its own keys for them, or the layers that make them, where known."""
+    from keras import tree
+
+    names = [str(path[-1]) for path, _ in tree.flatten_with_path(made) if path and isinstance(path[-1], str)]
+    names = names or list(getattr(model, "output_names", None) or [layer.name for layer in model.layers[-1:]])
     return names if len(names) == count == len(set(names)) else [f"output{number}" for number in range(count)]
 
 
-def _call(model: Any, arrays: Any) -> list[Any]:
+def _call(model: Any, named: Mapping[str, Any]) -> Any:
+    """Return what a model makes of its inputs, each of which goes to the one of its name, or else in its place."""
     from keras import tree
 
-    return list(tree.flatten(model(arrays[0] if len(arrays) == 1 else [*arrays], training=False)))
+    own = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
+    arrays = [named[name] for name in own] if set(own) == set(named) else [*named.values()]
+    structure = getattr(model, "input", None)  # none before the first call, where there is no more to it than a list
+    if structure is not None:
+        return model(tree.pack_sequence_as(structure, arrays), training=False)
+    return model(arrays[0] if len(arrays) == 1 else arrays, training=False)
 
 
-def _run(model: Any, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    import numpy as np
-
+def _run(model: Any, feed: Mapping[str, NDArray[Any]]) -> Any:
+    """Return what Keras makes of a feed, in the model's own structure. Raises ModelError."""
     try:
-        return [np.asarray(made) for made in _call(model, arrays)]
+        return _call(model, feed)
     except Exception as error:  # Keras raises what it likes
         traceback.print_exc()
-        shapes = ", ".join(str([*array.shape]) for array in arrays)
+        shapes = ", ".join(f"{name} {[*array.shape]}" for name, array in feed.items())
         words = " ".join(str(error).split())[:200]
-        raise ModelError(f"the model fails on samples of shape {shapes}: {words}", "compare with its inputs") from error
+        raise ModelError(f"the model fails on {shapes}: {words}", "compare model.inputs with what it takes") from error
 
 
-def _convert(model: Any, inputs: dict[str, Tensor], job: Job) -> ModelProto:
+def _flat(made: Any) -> list[NDArray[Any]]:
+    import numpy as np
+    from keras import tree
+
+    return [np.asarray(each) for each in tree.flatten(made)]
+
+
+def _convert(model: Any, inputs: Mapping[str, Tensor], opset: int | None) -> ModelProto:
+    """Trace a model, put its weights into the graph as constants, and let tf2onnx convert that."""
     import tensorflow as tf
-    import tf2onnx
+    from keras import tree
+    from tf2onnx import convert, tf_loader
 
-    from builder.sources.tensorflow import OPSET, converted
+    from builder.sources.tensorflow import OPERATORS, OPSET, converted
 
     specs = [
         tf.TensorSpec([None if isinstance(size, str) else size for size in tensor.shape], tensor.dtype.value, name)
         for name, tensor in inputs.items()
     ]
-    traced = tf.function(lambda *arrays: _call(model, arrays), input_signature=specs)
-    return converted(
-        lambda: tf2onnx.convert.from_function(traced, specs, opset=job.model.opset or OPSET), inputs
-    )
+    call = tf.function(lambda *arrays: tree.flatten(_call(model, dict(zip(inputs, arrays, strict=True)))))
+
+    def run() -> tuple[ModelProto, Any]:
+        traced = call.get_concrete_function(*specs)
+        names = [tensor.name for tensor in traced.inputs[: len(specs)]]  # after them come the weights
+        outputs = [tensor.name for tensor in traced.outputs]
+        graph = tf_loader.from_function(traced, names, outputs)
+        made: tuple[ModelProto, Any] = convert.from_graph_def(
+            graph, input_names=names, output_names=outputs, opset=opset or OPSET, custom_op_handlers={**OPERATORS}
+        )
+        return made
+
+    return converted(run, inputs)

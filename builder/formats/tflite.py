@@ -50,7 +50,7 @@ def tflite(_options: None, job: Job) -> Result:
 
     settle()
     import tf2onnx
-    from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-not-found]
+    from ai_edge_litert.interpreter import Interpreter
 
     file = _file(job)
     interpreter = Interpreter(str(file), num_threads=1)
@@ -91,7 +91,9 @@ def _inputs(interpreter: Any) -> dict[str, Tensor]:
 
 def _outputs(interpreter: Any) -> list[str]:
     names = [about["name"] for about in interpreter.get_output_details()]
-    return [f"output{number}" if _OUTPUT.fullmatch(name) else name.partition(":")[0] for number, name in enumerate(names)]
+    return [
+        f"output{number}" if _OUTPUT.fullmatch(name) else name.partition(":")[0] for number, name in enumerate(names)
+    ]
 
 
 def _run(interpreter: Any, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -107,5 +109,7 @@ def _run(interpreter: Any, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
         words = " ".join(str(error).split())[:300]
-        raise ModelError(f"LiteRT {__version__} cannot run it: {words}", "compare model.inputs with the file") from error
+        raise ModelError(
+            f"LiteRT {__version__} cannot run it: {words}", "compare model.inputs with the file"
+        ) from error
     return [interpreter.get_tensor(about["index"]).copy() for about in interpreter.get_output_details()]

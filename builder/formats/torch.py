@@ -33,15 +33,15 @@ def torch(_options: None, job: Job) -> Result:
     `model.code` names a class or function that returns the module, called with `model.arguments`. Without a file its
     parameters stay as the code made them, from a fixed seed. Raises ModelError where one does not fit the other.
     """
+    if not job.model.code:
+        raise ModelError(
+            "a file of weights does not say what module they belong to", "name what makes it: model.code=FILE.py:NAME"
+        )
     from torch import nn
 
     from builder.sources.code import call_code
     from builder.sources.pytorch import export, fill, read_state, settle
 
-    if not job.model.code:
-        raise ModelError(
-            "a file of weights does not say what module they belong to", "name what makes it: model.code=FILE.py:NAME"
-        )
     settle()
     module = call_code(job)
     if not isinstance(module, nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ FACTS = ("format", "arguments", "inputs", "outputs", "opset", "constants", "shap
 
 _INPUTS = {"images": Tensor(["batch", 3, 640, 640])}  # what Ultralytics trains and exports for, unless told otherwise
 _ARGUMENTS = ("network", "classes")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # no path: such a file would be in no key
 _OFFLINE = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 
 
@@ -73,7 +75,7 @@ def _network(job: Job) -> nn.Module:
 
     unknown = sorted(job.model.arguments.keys() - set(_ARGUMENTS))
     name = str(job.model.arguments.get("network", ""))
-    if unknown or not name.isidentifier():
+    if unknown or not _NAME.fullmatch(name):
         raise ModelError(
             f"model.arguments: {f'there is no {unknown[0]!r}' if unknown else 'it names no network of Ultralytics'}",
             "write it as: arguments: {network: yolo11n, classes: 80}",
@@ -95,7 +97,7 @@ def _network(job: Job) -> nn.Module:
     if task not in makers:
         raise ModelError(f"'{name}' is for {task}, which is not exported here", f"there is: {', '.join(makers)}")
     network: nn.Module = makers[task](plan, nc=job.model.arguments.get("classes"), verbose=False)
-    network.task = task  # type: ignore[assignment]  # as Ultralytics' own loader does
+    network.task = task  # as Ultralytics' own loader does
     return network
 
 
@@ -131,8 +133,8 @@ def _describe(job: Job, network: nn.Module) -> None:
 
     folder = job.output / "model"
     model = load(folder)
-    about = {"names": network.names, "stride": int(max(network.stride)), "task": network.task}
-    about["imgsz"] = [size for size in next(iter(job.model.inputs.values())).shape[2:]]
+    size = list(next(iter(job.model.inputs.values())).shape[2:])
+    about = {"names": network.names, "stride": int(max(network.stride)), "task": network.task, "imgsz": size}
     for key, value in sorted(about.items()):
         model.metadata_props.add(key=key, value=str(value))
     save(model, folder)

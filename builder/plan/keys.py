@@ -161,10 +161,8 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
         parts["libc"] = _c_library()  # numpy and ONNX Runtime call its exp, log and pow
     if step.need is Need.HOST:
         parts["host"] = fingerprint()
-    if step.need is Need.TARGET:
-        parts["device"] = facts.device(action)[0]
-    elif step.accelerator:
-        parts["device"] = facts.gpu
+    if step.need is Need.TARGET or step.accelerator:
+        parts["device"] = facts.gpu if step.accelerator else facts.device(action)[0]
     return parts
 
 
@@ -206,10 +204,11 @@ def _source(action: Action, facts: Facts) -> dict[str, Any]:
     suffix = {"suffix": weights_suffix(model)} if action.step is weights_source else {}
     if model.path is None:
         return {"sha256": model.sha256, **suffix}
-    found = facts.file(model.path, "model.path")
+    where = "data.tokenizer.path" if action.name == "tokenizer" else "model.path"
+    found = facts.file(model.path, where)
     if model.sha256 not in (None, found):
         raise SourceError(
-            f"model.path: {model.path} is not the file that was declared",
+            f"{where}: {model.path} is not the file that was declared",
             f"expected sha256 {model.sha256}, got {found}",
         )
     return {"sha256": found, **suffix}

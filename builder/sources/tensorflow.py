@@ -1,4 +1,4 @@
-"""What models of Keras and TFLite share on their way to ONNX: TensorFlow made repeatable, and tf2onnx's answer tidied."""
+"""What Keras and TFLite share on their way to ONNX: TensorFlow made repeatable, what tf2onnx makes of it tidied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from builder.specs import Tensor
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-__all__ = ["OPSET", "converted", "settle"]
+__all__ = ["OPERATORS", "OPSET", "converted", "settle"]
 
 OPSET = 18  # the highest that tf2onnx 1.17 writes
 
@@ -64,6 +64,22 @@ def converted(convert: Callable[[], tuple[ModelProto, Any]], inputs: Mapping[str
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
     _name_axes(model.graph, [*inputs.values()])
     return model
+
+
+def _erfc(context: Any, node: Any, name: str, _arguments: Any) -> None:
+    """Write Erfc, which Keras's exact GELU is made of, as 1 - Erf: tf2onnx 1.17 has nothing for it."""
+    import numpy as np
+    from tf2onnx import utils
+
+    dtype = context.get_dtype(node.output[0])
+    one = np.array(1, dtype=utils.map_onnx_to_numpy_type(dtype))
+    context.remove_node(name)
+    erf = context.make_node("Erf", [node.input[0]], dtypes=[dtype])
+    one_name = context.make_const(utils.make_name("one"), one).output[0]
+    context.make_node("Sub", [one_name, erf.output[0]], name=name, outputs=node.output, dtypes=[dtype])
+
+
+OPERATORS: dict[str, Any] = {"Erfc": (_erfc, [])}  # what tf2onnx is told of TensorFlow's operators
 
 
 def _name_axes(graph: GraphProto, inputs: list[Tensor]) -> None:

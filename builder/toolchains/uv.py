@@ -19,6 +19,8 @@ __all__ = ["install", "resolve"]
 _DOWNLOADING = re.compile(r"\s*Downloading (\S+) \(([^)]+)\)")
 _DOWNLOADED = re.compile(r"\s*Downloaded (\S+)")
 _PREPARED = re.compile(r"Prepared \d+ packages?")
+_ADVICE = " hint: "
+_CAUSE = re.compile(r",? (cause|Caused by):")
 _CHATTER = re.compile(r"(Using|Resolved|Prepared|Installed|Downloading|Downloaded|Building|Built|\+|warning:)( |$)")
 _MARKS = re.compile(r"^(\W+|error: )+")  # what uv draws in front of its reasons
 _OURS = {
@@ -129,7 +131,7 @@ def _run(name: str, words: Sequence[str], folder: Path, access: Access, told: Ca
             process.kill()
             raise
     if process.returncode:
-        raise _error(name, [line.strip() for line in last])
+        raise _error(name, [line.strip() for line in last], locked="--require-hashes" in words)
 
 
 def _program() -> str:
@@ -143,15 +145,16 @@ def _program() -> str:
         raise ToolchainError("uv is not installed, and toolchains are built with it", "pip install uv") from error
 
 
-def _error(name: str, lines: list[str]) -> ToolchainError:
-    """Say what uv said: its reasons, without the marks that it draws in front of them."""
+def _error(name: str, lines: list[str], *, locked: bool) -> ToolchainError:
+    """Say what uv said: its reasons, without the marks that it draws in front of them, and without its advice."""
     told = [_MARKS.sub("", line) for line in lines if line and not _CHATTER.match(line)]
-    words = " ".join(" ".join(told).split())
+    words = " ".join(" ".join(told).split()).partition(_ADVICE)[0]
+    words = _CAUSE.sub(":", words)
     reason = f"{words[:_LONGEST]} ..." if len(words) > _LONGEST else words or "uv gave no reason"
-    return ToolchainError(f"toolchain {name}: {reason}", _hint(name, words))
+    return ToolchainError(f"toolchain {name}: {reason}", _hint(name, words, locked=locked))
 
 
-def _hint(name: str, words: str) -> str:
+def _hint(name: str, words: str, *, locked: bool) -> str:
     lock = f"python -m builder toolchain lock {name}"
     if any(sign in words for sign in _REFUSED):
         return "the index wants other credentials: 'pip config list' shows what uv was told, and what UV_* says wins"
@@ -159,4 +162,6 @@ def _hint(name: str, words: str) -> str:
         return f"what the index serves is not what was locked; to take it as it is now: {lock}"
     if any(sign in words.lower() for sign in _NETWORK):
         return "check the network and pip's configuration ('pip config list'): uv is told what it says"
+    if locked:
+        return f"what was locked cannot be had here ('pip config list' shows where uv looks); to lock what can: {lock}"
     return f"choose other versions in conf/toolchain/{name}.yaml, then: {lock}"
