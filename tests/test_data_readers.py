@@ -191,6 +191,16 @@ def test_npz_with_named_inputs_leaves_them_as_they_are(tmp_path: Path) -> None:
     assert {name: array.dtype.name for name, array in sample.value.items()} == {"ids": "int64", "mask": "int64"}
 
 
+def test_npz_with_names_for_labels_counts_them_as_the_classes_are_declared(tmp_path: Path) -> None:
+    np.savez(tmp_path / "test.npz", samples=np.zeros((3, 2), np.float32), labels=np.array(["cat", "bird", "cat"]))
+    data = dataset(tmp_path, Reader.NPZ, path="test.npz", classes=["bird", "cat"])
+
+    assert [sample.label for sample in samples(data, "test")] == [1, 0, 1]
+    with pytest.raises(DataError, match="the label 'cat' in .* is no class") as caught:
+        list(samples(dataset(tmp_path, Reader.NPZ, path="test.npz", classes=["bird", "cats"]), "test"))
+    assert "did you mean 'cats'" in caught.value.hint
+
+
 def test_npy_takes_its_labels_from_another_file(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((2, 3), np.uint8))
     np.save(tmp_path / "y.npy", np.array([0.5, 1.5]))

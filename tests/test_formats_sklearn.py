@@ -225,15 +225,3 @@ def test_what_cannot_be_exported_is_said_in_one_sentence(mine: Project, words: t
 
     assert done.returncode == 1
     assert message in done.stdout + done.stderr
-
-
-def test_without_a_gpu_scikit_learn_fits_for_cuml_and_the_build_says_so(project: Project, store: Path) -> None:
-    from builder.runtimes.tensorrt import find_gpu
-
-    if find_gpu() is not None:
-        pytest.skip("there is an NVIDIA GPU here")
-    done = exporting(project, store).run("recipe=digits_cuml")
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "(no NVIDIA GPU here: cuML was not used)" in done.stdout
-    assert "labels 474 of 474 equal" in done.stdout

@@ -19,7 +19,7 @@ from faults import add_faulty_step, needs_root, read_only, wait_until
 from projects import ROOT, Project, small_data, small_model, write_small
 
 from builder.errors import ToolchainError
-from builder.locking.document import read_lock
+from builder.locking.document import external_names, read_lock
 from builder.locking.drift import differences
 from builder.locking.inputs import inputs_of
 from builder.plan.graph import graph
@@ -194,9 +194,8 @@ def test_the_locks_that_are_checked_in_are_those_of_the_recipes(name: str, monke
     monkeypatch.chdir(ROOT)
     recipe, lock = compose([f"recipe={name}"]), read_lock(name)
     assert lock is not None
-    external = lock.inputs["model"].get("external", {})
     with closing(StatCache(Path(os.devnull))) as stats:
-        found = differences(lock, inputs_of(recipe, graph(recipe), Facts(stats), external))
+        found = differences(lock, inputs_of(recipe, graph(recipe), Facts(stats), external_names(lock)))
 
     assert found == [], f"python -m builder lock recipe={name}"
 
@@ -254,7 +253,7 @@ def test_bytes_that_differ_fail_the_action_and_are_not_delivered_as_latest(locke
     assert [actions[name]["status"] for name in ("model", "simplify", "quantize")] == ["cached", "failed", "skipped"]
     got = digests(latest(locked))["simplify"]["model"]["sha256"][:12]
     assert f"expected {ZEROS[:12]}, got {got}" in actions["simplify"]["error"]
-    assert "simplify: model is not what recipes/locks/small.lock.yaml says" in actions["simplify"]["error"]
+    assert "simplify is not what recipes/locks/small.lock.yaml says: model: " in actions["simplify"]["error"]
     assert "python -m builder lock recipe=small" in actions["simplify"]["hint"]
     assert (locked.folder / "outputs/small/latest").readlink() == before
     assert "nothing to do" in locked.run("recipe=small", "locked=false").stdout
@@ -286,7 +285,7 @@ def test_a_step_that_is_not_bitwise_as_it_says_is_caught_in_another_store(small:
 
     assert first.returncode == 0, first.stderr
     assert done.returncode == 1, done.stdout
-    assert "faulty: model is not what recipes/locks/faulty.lock.yaml says" in done.stdout
+    assert "faulty is not what recipes/locks/faulty.lock.yaml says: model: " in done.stdout
 
 
 def other_processor(lock: dict[str, Any]) -> None:
@@ -376,6 +375,10 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
     "no digest": (lambda text: text.replace("model: ", "model: nothing", 1), "64 hexadecimal digits"),
     "not text": (lambda _: "\x00", "is damaged"),
     "a list": (lambda text: text.replace("name: small", "name: [small]"), "is damaged: name: expected text"),
+    "a section that is text": (
+        lambda text: text.replace("  model:\n    sha256: ", "  model: "),
+        "inputs.model: expected",
+    ),
     "of another recipe": (lambda text: text.replace("name: small\nschema", "name: other\nschema"), "another recipe"),
 }
 

@@ -81,6 +81,8 @@ def test_an_edit_of_a_layer_would_export_again_and_one_of_a_readme_would_not(min
         assert done.returncode == 0, done.stderr
         return {each["name"]: each["key"] for each in json.loads(done.stdout)["actions"] if each.get("key")}
 
+    offline = mine.run("recipe=mine", "offline=true")  # brings the weights, and lacks the toolchain
+    assert "toolchain torch is not in the store, and offline=true forbids" in offline.stdout + offline.stderr
     first = keys()
     mine.write("README.md", "about it\n")
     idle = keys()

@@ -264,7 +264,6 @@ def test_a_similarity_without_scored_pairs_is_fidelity_alone(project: Project) -
             "data.tokenizer: sha256 is missing",
         ),
         ("reader: text_pairs\ntokenizer: {path: t.json, toolchain: txt}\n", "there is no toolchain 'txt'.*text"),
-        ("reader: text_pairs\ntokenizer: {path: t.json}\n", "data.tokenizer.path: cannot read t.json"),
     ],
 )
 def test_texts_that_nothing_can_make_numbers_of_are_a_mistake_in_the_recipe(
@@ -276,6 +275,12 @@ def test_texts_that_nothing_can_make_numbers_of_are_a_mistake_in_the_recipe(
 
     assert done.returncode == 2, done.stdout
     assert re.search(words, " ".join(done.stderr.split()))
+
+
+def test_a_tokenizer_that_is_not_there_is_named(project: Project) -> None:
+    write_project(project, TOKENIZED)
+
+    assert "data.tokenizer.path: cannot read tokenizer.json" in project.run("plan", "recipe=words").stdout
 
 
 # with the library

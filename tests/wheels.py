@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import csv
 import hashlib
+import io
 import ssl
 import threading
 import zipfile
@@ -38,11 +40,13 @@ def make_wheel(
         f"{info}/METADATA": "\n".join(metadata),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
-    lines = [f"{path},sha256={_checksum(text)},{len(text.encode())}" for path, text in inside.items()]
+    record = io.StringIO()
+    rows = [(path, f"sha256={_checksum(text)}", len(text.encode())) for path, text in inside.items()]
+    csv.writer(record, lineterminator="\n").writerows([*rows, (f"{info}/RECORD", "", "")])
     folder.mkdir(parents=True, exist_ok=True)
     wheel = folder / f"{name}-{version}-{tag}.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in {**inside, f"{info}/RECORD": "\n".join([*lines, f"{info}/RECORD,,", ""])}.items():
+        for path, text in {**inside, f"{info}/RECORD": record.getvalue()}.items():
             archive.writestr(zipfile.ZipInfo(path), text)
     return wheel
 

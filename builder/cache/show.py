@@ -23,7 +23,7 @@ __all__ = ["show_cleaned", "show_size", "show_verified"]
 _WORDS = {
     "results": ("result", "results"),
     "objects": ("object", "objects that no result needs"),
-    "folders": ("folder", "folders of packages that no result needs"),
+    "folders": ("folder of packages", "folders of packages that no result needs"),
     "logs": ("log", "logs without a result"),
     "locks": ("lock", "locks of results that are gone"),
     "set_aside": ("damaged thing", "damaged things that were set aside"),

@@ -35,7 +35,7 @@ def timm(_options: None, job: Job) -> Result:
     """Make a model that timm knows by name, load its weights, and export it with torch.onnx.
 
     `model.arguments.model` is the name, the other arguments are those of timm.create_model. `pretrained: false` keeps
-    random weights, from a fixed seed. Raises ModelError for a name that timm does not know, and where weights are missing.
+    random weights, from a fixed seed. Raises ModelError for a name that timm does not know, and for missing weights.
     """
     from builder.sources.pytorch import export, fill, read_state, settle
 

@@ -55,8 +55,9 @@ def ultralytics(_options: None, job: Job) -> Result:
     if "weights" in job.inputs:
         _refuse_pickle(job)
         fill(network, read_state(job))
-    _for_export(network)
-    job = replace(job, model=replace(job.model, inputs=job.model.inputs or _INPUTS))
+    inputs = job.model.inputs or _INPUTS
+    _for_export(network, dynamic=any(isinstance(size, str) for tensor in inputs.values() for size in tensor.shape))
+    job = replace(job, model=replace(job.model, inputs=inputs))
     result = export(job, network)
     _describe(job, network)
     return result
@@ -112,8 +113,11 @@ def _refuse_pickle(job: Job) -> None:
         )
 
 
-def _for_export(network: nn.Module) -> None:
-    """Do to a network what Ultralytics' exporter does (ultralytics/engine/exporter.py): fold, and give raw outputs."""
+def _for_export(network: nn.Module, *, dynamic: bool) -> None:
+    """Do to a network what Ultralytics' exporter does (ultralytics/engine/exporter.py): fold, and give raw outputs.
+
+    `dynamic` says that an axis of its input is open: then anchors are made in the graph, from the shape of the image.
+    """
     from ultralytics.nn.modules import C2f, Classify, Detect
 
     network.requires_grad_(requires_grad=False)
@@ -122,7 +126,7 @@ def _for_export(network: nn.Module) -> None:
         if isinstance(part, (Detect, Classify)):
             part.export, part.format = True, "onnx"
         if isinstance(part, Detect):
-            part.dynamic, part.shape = False, None
+            part.dynamic, part.shape = dynamic, None
         elif isinstance(part, C2f):
             part.forward = part.forward_split
 

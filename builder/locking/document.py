@@ -36,7 +36,17 @@ from builder.outcomes import Reproducible
 from builder.trouble import trouble
 from builder.typed import from_plain, to_plain
 
-__all__ = ["FOLDER", "Artifact", "LockFile", "document", "lock_path", "read_lock", "to_text", "write_lock"]
+__all__ = [
+    "FOLDER",
+    "Artifact",
+    "LockFile",
+    "document",
+    "external_names",
+    "lock_path",
+    "read_lock",
+    "to_text",
+    "write_lock",
+]
 
 FOLDER = Path("recipes", "locks")  # of the project that is built in, also for a recipe that is built in
 _SCHEMA = 1
@@ -69,7 +79,7 @@ class LockFile:
     name: str
     builder: str
     settings: dict[str, Any]
-    inputs: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
     toolchains: dict[str, dict[str, str]]
     artifacts: dict[str, Artifact]
 
@@ -77,6 +87,12 @@ class LockFile:
 def lock_path(name: str) -> Path:
     """Return where the lock of a recipe lies, below the working directory."""
     return FOLDER / f"{name}.lock.yaml"
+
+
+def external_names(lock: LockFile) -> list[str]:
+    """Return the files beside the model that hold tensors of it."""
+    found = lock.inputs.get("model", {}).get("external")
+    return [str(name) for name in found] if isinstance(found, dict) else []
 
 
 def document(lock: LockFile) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from builder.engine.events import Event, Events
 from builder.engine.node import Node, Outcome
 from builder.errors import LockError
-from builder.locking.document import LockFile, lock_path, read_lock
+from builder.locking.document import LockFile, external_names, lock_path, read_lock
 from builder.locking.drift import differences, incomparable, versions, words
 from builder.locking.inputs import inputs_of
 from builder.outcomes import Status
@@ -54,8 +54,7 @@ class Guard:
         for recipe, actions in zip(recipes, graphs, strict=True):
             if (lock := self._locks.get(recipe.name)) is None:
                 continue
-            external = lock.inputs.get("model", {}).get("external", {})
-            if found := differences(lock, inputs_of(recipe, actions, facts, external)):
+            if found := differences(lock, inputs_of(recipe, actions, facts, external_names(lock))):
                 raise LockError(
                     f"'{recipe.name}' has drifted from {lock_path(recipe.name)}: {words(found)}",
                     self._hint(recipe.name),
@@ -68,16 +67,14 @@ class Guard:
         wrong = [port for port, digest in expected.items() if record and record.outputs.get(port, digest) != digest]
         if lock is None or record is None or not wrong:
             return outcome
-        name, port = node.action.name, wrong[0]
+        name, path = node.action.name, lock_path(lock.name)
         if why := incomparable(lock, node, outcome):
-            self._events(Event("note", message=f"{name} cannot be compared with {lock_path(lock.name)} here: {why}"))
+            self._events(Event("note", message=f"{name} cannot be compared with {path} here: {why}"))
             return outcome
-        message = (
-            f"{name}: {port} is not what {lock_path(lock.name)} says: "
-            f"expected {expected[port][:_DIGITS]}, got {record.outputs[port][:_DIGITS]}"
-        )
+        told = [f"{port}: expected {expected[port][:_DIGITS]}, got {record.outputs[port][:_DIGITS]}" for port in wrong]
         others = versions(lock, node, outcome)
-        error = LockError(f"{message}; made with {others}" if others else message, self._hint(lock.name))
+        message = f"{name} is not what {path} says: {', '.join(told)}{f'; made with {others}' if others else ''}"
+        error = LockError(message, self._hint(lock.name))
         return Outcome(Status.FAILED, error.message, outcome.key, outcome.parts, seconds=outcome.seconds, error=error)
 
     def _hint(self, name: str) -> str:

@@ -115,7 +115,7 @@ def _detail(reason: Reason, path: str, before: Any, after: Any, sources: Mapping
         split, _, name = path.removeprefix("files.").partition(".")
         return f"{split} {name}"
     if reason is Reason.SOURCE or path == "lock":
-        return f"{_word(before)[:12]} -> {_word(after)[:12]}"
+        return f"{path if path == 'lock' else ''} {_word(before)[:12]} -> {_word(after)[:12]}".strip()
     where = path.removeprefix("spec.") or reason.value
     return f"{where} {_word(before)} -> {_word(after)}"
 

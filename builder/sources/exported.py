@@ -93,8 +93,11 @@ def rename(model: ModelProto, names: Mapping[str, str]) -> None:
 
     Another tensor that has such a name gives way: a model in which two are called alike is refused by ONNX Runtime.
     """
-    taken = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
-    moved = {name: _free(f"{name}_inner", taken) for name in names.values() if name in taken and name not in names}
+    there = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
+    taken, moved = there | {*names.values()}, {}
+    for name in sorted((there & {*names.values()}) - names.keys()):
+        moved[name] = _free(f"{name}_inner", taken)
+        taken.add(moved[name])
     renamed = {**names, **moved}
     for graph in _graphs(model.graph):  # graphs inside nodes see the tensors around them
         for node in graph.node:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError, ModelError
+from builder.sources.arrays import write_arrays
 from builder.specs import DType, Model, Tensor
 from builder.step import Job
 
@@ -61,12 +62,10 @@ def write_samples(
     `rows` is how many samples the feeds hold, where that is not one each; `remedy` what can be done where the exported
     model turns out to be too far from its source.
     """
-    import numpy as np
-
     folder = job.folder("samples")
     for name, each in (("inputs", feeds), ("outputs", outputs)):
         arrays = {f"{index}/{key}": array for index, row in enumerate(each) for key, array in row.items()}
-        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # its own option is not among them
+        write_arrays(folder / f"{name}.npz", arrays)
     about = {"source": source, "from": origin, "samples": rows or len(feeds), "feeds": len(feeds), "remedy": remedy}
     (folder / "about.json").write_text(json.dumps(about, sort_keys=True), encoding="utf-8")
 

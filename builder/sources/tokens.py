@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError, RecipeError
+from builder.sources.arrays import write_arrays
 from builder.specs import Data, Model, Reader, Split, Tokenizer
 from builder.step import Job, Kind, Result, Step
 
@@ -99,7 +100,7 @@ def _write(file: Path, inputs: list[str], encoded: list[Any], found: list[Sample
         if other in numbers  # the other one may be in another portion
     ]
     lengths = np.array([len(one) for one in encoded], np.int64)
-    np.savez(file, **arrays, lengths=lengths, pairs=np.array(pairs, np.float64).reshape(-1, 3))  # type: ignore[arg-type]
+    write_arrays(file, {**arrays, "lengths": lengths, "pairs": np.array(pairs, np.float64).reshape(-1, 3)})
 
 
 tokens = Step(

@@ -91,8 +91,10 @@ class KeptFolders:
 def read_all(folder: Path, files: Mapping[str, str], digest: Callable[[Path], str | None]) -> str:
     """Return what is wrong with a folder whose every file is read, '' for nothing. Raises OSError."""
     there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
-    for name in sorted(there.keys() ^ files.keys()):
-        return f"damaged: {name} is missing" if name in files else f"damaged: it holds {name}, which is not its own"
+    if gone := sorted(files.keys() - there.keys()):
+        return f"damaged: {gone[0]} is missing"
+    if strange := sorted(there.keys() - files.keys()):
+        return f"damaged: it holds {strange[0]}, which is not its own"
     wrong = next((name for name, path in sorted(there.items()) if path.is_symlink() or digest(path) != files[name]), "")
     return f"damaged: {wrong} is not what it was" if wrong else ""
 

@@ -158,6 +158,8 @@ def _hint(name: str, words: str, *, locked: bool) -> str:
     lock = f"python -m builder toolchain lock {name}"
     if any(sign in words for sign in _REFUSED):
         return "the index wants other credentials: 'pip config list' shows what uv was told, and what UV_* says wins"
+    if "no trusted hash" in words:
+        return f"another package of the lock requires it, and the lock has lost it: {lock}"
     if "hash" in words.lower():
         return f"what the index serves is not what was locked; to take it as it is now: {lock}"
     if any(sign in words.lower() for sign in _NETWORK):

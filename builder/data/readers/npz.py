@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 from builder.data.files import in_portion, locate, sample_and_label_files
 from builder.data.sample import Sample
-from builder.errors import DataError
+from builder.errors import DataError, did_you_mean
 from builder.specs import Data, Split
 
 if TYPE_CHECKING:
@@ -72,7 +72,22 @@ def _read(data: Data, split: Split) -> _Table:
     if len(set(sizes.values())) > 1 or () in sizes.values():
         shapes = ", ".join(f"{name} {shape}" for name, shape in sizes.items())
         raise DataError(f"data '{data.name}': the arrays of {path} are of different lengths: {shapes}")
-    return _Table(rows, labels, _scores(data, path, pairs, len(next(iter(rows.values())))))
+    return _Table(rows, _numbered(data, path, labels), _scores(data, path, pairs, len(next(iter(rows.values())))))
+
+
+def _numbered(data: Data, path: Path, labels: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Return labels as numbers: the name of a class stands for its place among the declared ones."""
+    import numpy as np
+
+    if labels is None or labels.dtype.kind != "U":
+        return labels
+    strange = sorted({*labels.tolist()} - {*data.classes})
+    if strange:
+        raise DataError(
+            f"data '{data.name}': the label '{strange[0]}' in {path} is no class",
+            hint=did_you_mean(strange[0], data.classes) if data.classes else "list their names under data.classes",
+        )
+    return np.array([data.classes.index(name) for name in labels.tolist()])
 
 
 def _rows(data: Data, path: Path, array: Any, lengths: NDArray[Any] | None) -> Sequence[NDArray[Any]]:

@@ -1,0 +1,66 @@
+"""Models of timm by name, in their toolchain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from exports import action, exporting, toolchain_store
+from projects import Project
+
+pytestmark = pytest.mark.slow
+
+_MODEL = """\
+name: mine
+format: timm
+arguments: {model: test_resnet, pretrained: false}
+inputs: {image: {shape: [batch, 3, 64, 64]}}
+outputs: [logits]
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toolchain_store(tmp_path_factory, "timm")
+
+
+def a_model(project: Project, store: Path) -> Project:
+    project.write("conf/model/mine.yaml", _MODEL)
+    project.write("recipes/mine.yaml", "# @package _global_\ndefaults: [override /model: mine, _self_]\nname: mine\n")
+    return exporting(project, store)
+
+
+def test_random_weights_are_the_same_in_every_folder(make_project: Callable[[str], Project], store: Path) -> None:
+    projects = [a_model(make_project(name), store) for name in ("here", "else/where")]
+
+    made = [action(project, "model", "recipe=mine", "fresh=[model]") for project in projects]
+
+    assert [each["status"] for each in made] == ["built", "built"]
+    assert made[0]["facts"]["weights"] == "random"
+    assert made[0]["outputs"]["model"]["sha256"] == made[1]["outputs"]["model"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["model.arguments.model=test_resnett"], "has no model 'test_resnett' hint: did you mean 'test_resnet'?"),
+        (
+            ["~model.arguments.pretrained"],
+            "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors and model.sha256",
+        ),
+        (["+model.arguments.depth=3"], "cannot make test_resnet: TypeError"),
+        (
+            ["model.url=https://localhost:1/model.safetensors", f"model.sha256={'0' * 64}", "offline=true"],
+            "is not in the store, and offline=true forbids fetching it",
+        ),
+        (["model.url=https://localhost:1/model.safetensors", f"model.sha256={'0' * 64}"], "check the network"),
+    ],
+)
+def test_what_is_wrong_with_a_name_or_its_weights_is_said(
+    project: Project, store: Path, settings: list[str], words: str
+) -> None:
+    done = a_model(project, store).run("recipe=mine", *settings)
+
+    assert done.returncode == 1
+    assert words in " ".join(done.stdout.split())
