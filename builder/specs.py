@@ -252,7 +252,7 @@ class Data:
     input: str = ""  # the model input that samples go to; empty: the only one that is neither constant nor state
     splits: dict[str, Split] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
-    label_pattern: str = ""  # finds an image's class, by number or name, in its file's name: one group, as in '_([0-9]+)$'
+    label_pattern: str = ""  # finds an image's class, number or name, in its file's name: one group, as '_([0-9]+)$'
     encoding: str = "utf-8"  # of files of text
     tokenizer: Tokenizer | None = None  # what turns texts into the model's inputs
     preprocess: Preprocess = field(default_factory=Preprocess)

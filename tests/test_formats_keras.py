@@ -111,11 +111,12 @@ def test_recurrent_layers_and_attention_come_out_right(project: Project, store: 
     assert float(made["facts"]["difference"].split()[0]) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["two", "turns"])
 def test_an_export_has_the_same_bytes_in_another_folder_and_after_another_one(
-    make_project: Callable[[str], Project], store: Path, saved: Path
+    make_project: Callable[[str], Project], store: Path, saved: Path, name: str
 ) -> None:
     """tf2onnx numbers names from one counter, and a worker makes one export after another."""
-    one, two = (model(make_project(name), store, saved / "two.keras") for name in ("one", "quite/another"))
+    one, two = (model(make_project(place), store, saved / f"{name}.keras") for place in ("one", "quite/another"))
     exports = "outputs/mine/latest/artifacts/model/model.onnx"
 
     assert action(one, "model", "recipe=mine", "model.opset=17", "fresh=[model]")["status"] == "built"
@@ -191,8 +192,8 @@ def test_code_in_a_file_that_says_it_is_of_keras_does_not_run(project: Project, 
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("model.code=net.py:words", "net.py:words made str, not a model of Keras"),
-        ("model.arguments.width=3", "the weights do not fit net.py:own"),
+        ("model.code=net.py:words", "net:words made str, not a model of Keras"),
+        ("model.arguments.width=3", "the weights do not fit net:own"),
         ("model.inputs.numbers.shape=[batch,5]", "the model fails on numbers [2, 5]"),
     ],
 )

@@ -120,7 +120,7 @@ def test_an_export_in_another_folder_has_the_same_bytes(make_project: Callable[[
 
 def test_an_open_axis_takes_any_size_and_weights_are_those_of_the_file(project: Project, store: Path) -> None:
     a_module(project, store, more=WEIGHTED)
-    assert action(project, "conversion", "recipe=mine")["status"] == "built"
+    assert action(project, "conversion", "recipe=mine")["status"] in ("built", "cached")
     images = np.random.default_rng(1).standard_normal((5, 1, 8, 8)).astype(np.float32)
 
     together = run(exported(project), image=images)["scores"]

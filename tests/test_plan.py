@@ -248,7 +248,8 @@ def test_the_key_of_an_action_holds_no_path_or_name(folder: Path, tmp_path: Path
     assert str(Path.home()) not in json.dumps(parts)
     assert key_of(parts) == key_of(renamed)
     assert set(parts) == {
-        "step", "implementation", "options", "inputs", "toolchain", "model", "data", "instruction_set", "libc",
+        "step", "implementation", "options", "inputs", "toolchain", "installed", "model", "data", "instruction_set",
+        "libc",
     }  # fmt: skip
 
 

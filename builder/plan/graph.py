@@ -137,7 +137,7 @@ def _prepared(recipe: Recipe) -> tuple[list[Action], Recipe]:
 
 def _made(data: Data | None, before: list[Action]) -> dict[str, tuple[str, str]]:
     """Return where an action takes data from that other actions make; nothing for files that lie where they are."""
-    makers = [action.name for action in before if Kind.DATA in action.step.outputs.values()]
+    makers = [action.name for action in before if action.step in (data_source, tokens)]
     return {"data": (makers[-1], "data")} if data is not None and makers else {}
 
 

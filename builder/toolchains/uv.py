@@ -146,10 +146,11 @@ def _program() -> str:
 
 
 def _error(name: str, lines: list[str], *, locked: bool) -> ToolchainError:
-    """Say what uv said: its reasons, without the marks that it draws in front of them, and without its advice."""
+    """Say what uv said: its reasons, without the marks that it draws in front of them, and without most advice."""
     told = [_MARKS.sub("", line) for line in lines if line and not _CHATTER.match(line)]
-    words = " ".join(" ".join(told).split()).partition(_ADVICE)[0]
-    words = _CAUSE.sub(":", words)
+    words, _, advice = _CAUSE.sub(":", " ".join(" ".join(told).split())).partition(_ADVICE)
+    if any(sign in advice for sign in _REFUSED):  # that is why uv found nothing
+        words = advice
     reason = f"{words[:_LONGEST]} ..." if len(words) > _LONGEST else words or "uv gave no reason"
     return ToolchainError(f"toolchain {name}: {reason}", _hint(name, words, locked=locked))
 
