@@ -57,7 +57,7 @@ def model(project: Project, store: Path, shape: str = "[1, 3, 96, 64]", more: st
 def test_trained_weights_give_what_ultralytics_makes_of_an_image(
     project: Project, store: Path, trained: Path, shape: str
 ) -> None:
-    model(project, store, shape, f"path: {trained}/best.safetensors\nshapes: {{images: [2, 3, 64, 96]}}\n")
+    model(project, store, shape, f"path: {trained}/best.safetensors\nshapes: {{images: [2, 3, 96, 64]}}\n")
 
     made = action(project, "conversion", "recipe=mine")
 

@@ -18,7 +18,7 @@ from builder.store.mend import Finding, Mender
 from builder.store.roots import Root, roots
 from builder.store.statcache import StatCache, cache_folder, mend
 from builder.store.store import Store
-from builder.store.usage import Amount, objects, workshops
+from builder.store.usage import Amount, folders, objects, workshops
 
 __all__ = ["Verified", "verify"]
 
@@ -54,7 +54,8 @@ def verify(folder: Path) -> Verified:
         stats = stack.enter_context(closing(StatCache()))
         store = Store(folder, stats, lambda _text: None, look=look)
         stack.enter_context(nullcontext() if look else store.publishing())  # the cleaning waits
-        reader = Reader(stack.enter_context(Progress(sys.stderr, sum(sizes))))
+        total = sum(sizes) + sum(folders(folder).values())
+        reader = Reader(stack.enter_context(Progress(sys.stderr, total)))
         found = survey(store, reader)
         newest = [root for path, root in roots(folder) if root is not None and not root.gone(path)]
         builds, wrong = find_newest(newest)

@@ -62,6 +62,12 @@ class Code:
             waiting += [inner for inner in self._imports(name, file) if self._is_ours(inner, ours)]
         return found
 
+    def imported(self, modules: Iterable[str]) -> set[str]:
+        """Return every module that some modules, and all of ours that they reach, import."""
+        found = self.reached(modules)
+        files = {name: self._file(name) for name in found}
+        return {inner for name, file in files.items() if file for inner in self._imports(name, file)}
+
     def _digest(self, name: str, file: Path) -> str:
         if name not in self._digests:
             self._digests[name] = self._stats.digest(file)

@@ -19,6 +19,7 @@ from builder.measure.host import fingerprint, instruction_set
 from builder.outcomes import Reproducible
 from builder.plan.graph import Action
 from builder.plan.implementation import Code
+from builder.plan.packages import packages_of
 from builder.plan.project import CodePlace, find_code
 from builder.plan.toolchain import Installed, Toolchain
 from builder.recipe.locations import find_file
@@ -72,7 +73,7 @@ class Facts:
     def toolchain(self, action: Action) -> dict[str, str]:
         """Return name -> version of what an action runs with. Raises ToolchainError."""
         if action.locked is None:
-            return self.installed(action.step.packages).versions
+            return self.installed(action).versions
         lock = action.locked.lock
         return {
             **{name: pin.version for name, pin in lock.pins.items()},
@@ -81,8 +82,10 @@ class Facts:
             "python": self.interpreter(lock.python).version,
         }
 
-    def installed(self, packages: tuple[str, ...]) -> Installed:
-        """Return what a step with these packages runs with in the host's toolchain."""
+    def installed(self, action: Action) -> Installed:
+        """Return what an action runs with in the host's toolchain."""
+        place = _code_of(action)
+        packages = packages_of(action, Code(self.stats, place.folder).imported((place.module,)) if place else ())
         if packages not in self._installed:
             self._installed[packages] = self._toolchain.installed(packages)
         return self._installed[packages]
@@ -170,7 +173,7 @@ def _ways(action: Action, facts: Facts) -> dict[str, Any]:
     """Return what an action runs: our code and packages, those of the host with what their files are."""
     found: dict[str, Any] = {"implementation": facts.code(action), "toolchain": facts.toolchain(action)}
     if action.locked is None:  # a lock says it by hashes
-        found["installed"] = facts.installed(action.step.packages).records
+        found["installed"] = facts.installed(action).records
     return found
 
 

@@ -1,0 +1,48 @@
+"""On the host, a key names the packages that a project's own code can reach there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.api import compose
+from builder.plan.graph import Action, graph
+from builder.plan.keys import Facts
+from builder.store.statcache import StatCache
+
+MODEL = "name: mine\nformat: sklearn\ncode: mine.py:fit\n"
+CODE = "from beside import fitted\n\n\ndef fit(features, labels):\n    import numpy\n    return fitted(numpy, labels)\n"
+BESIDE = "import rich\n\n\ndef fitted(*_):\n    return rich\n"
+
+
+@pytest.fixture
+def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Action:
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/mine.yaml").write_text(MODEL)
+    (tmp_path / "mine.py").write_text(CODE)
+    (tmp_path / "beside.py").write_text(BESIDE)
+    monkeypatch.chdir(tmp_path)
+    return next(
+        action
+        for action in graph(compose(["model=mine", "data=digits", "target=host", "name=mine", "model.toolchain=host"]))
+        if action.name == "model"
+    )
+
+
+def test_what_its_code_imports_and_what_its_own_toolchain_would_hold_are_in_the_key(
+    export: Action, tmp_path: Path
+) -> None:
+    versions = Facts(StatCache(tmp_path / "cache")).toolchain(export)
+
+    assert {"rich", "numpy", "scikit-learn", "skl2onnx", "python"} <= versions.keys()
+    assert versions["rich"] != "absent"
+    assert "lock" not in versions
+
+
+def test_a_module_beside_the_code_is_in_the_key_by_its_bytes(export: Action, tmp_path: Path) -> None:
+    before = Facts(StatCache(tmp_path / "cache")).code(export)
+    (tmp_path / "beside.py").write_text(f"{BESIDE}# edited\n")
+    after = Facts(StatCache(tmp_path / "cache")).code(export)
+
+    assert {name for name in after if after[name] != before[name]} == {"beside"}
