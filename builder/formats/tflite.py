@@ -108,8 +108,9 @@ def _run(interpreter: Any, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
             interpreter.set_tensor(about["index"], array)
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
-        words = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"LiteRT {__version__} cannot run it: {words}", "compare model.inputs with the file"
-        ) from error
+        words = " ".join(str(error).split())
+        hint = "compare model.inputs with the file"
+        if "TensorFlow op" in words:
+            hint = "convert it with the operators of TFLite alone (tf.lite.OpsSet.TFLITE_BUILTINS)"
+        raise ModelError(f"LiteRT {__version__} cannot run it: {words[:200]}", hint) from error
     return [interpreter.get_tensor(about["index"]).copy() for about in interpreter.get_output_details()]

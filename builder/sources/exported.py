@@ -11,7 +11,7 @@ from builder.step import Job
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-__all__ = ["clean", "graphs", "name_ports", "rename", "write_exported"]
+__all__ = ["clean", "name_ports", "rename", "write_exported"]
 
 _KEPT = ("classlabels", "classes", "names", "stride", "task", "imgsz")  # what runtimes and tools read of metadata
 
@@ -43,7 +43,7 @@ def clean(model: ModelProto) -> None:
     for domain, version in sorted(versions.items()):
         model.opset_import.add(domain=domain, version=version)
     model.doc_string = ""
-    for graph in graphs(model.graph):
+    for graph in _graphs(model.graph):
         for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
             _forget(part)
     for function in model.functions:
@@ -57,14 +57,13 @@ def _forget(part: Any) -> None:
     del part.metadata_props[:]
 
 
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and all those inside its nodes, outer ones first."""
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             inner = [attribute.g] if attribute.HasField("g") else []
             for below in (*inner, *attribute.graphs):
-                yield from graphs(below)
+                yield from _graphs(below)
 
 
 def name_ports(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str] = ()) -> list[str]:
@@ -94,13 +93,13 @@ def rename(model: ModelProto, names: Mapping[str, str]) -> None:
 
     Another tensor that has such a name gives way: a model in which two are called alike is refused by ONNX Runtime.
     """
-    there = {name for graph in graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
+    there = {name for graph in _graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
     taken, moved = there | {*names.values()}, {}
     for name in sorted((there & {*names.values()}) - names.keys()):
         moved[name] = _free(f"{name}_inner", taken)
         taken.add(moved[name])
     renamed = {**names, **moved}
-    for graph in graphs(model.graph):  # graphs inside nodes see the tensors around them
+    for graph in _graphs(model.graph):  # graphs inside nodes see the tensors around them
         for node in graph.node:
             for tensors in (node.input, node.output):
                 for index, name in enumerate(tensors):

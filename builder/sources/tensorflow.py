@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,13 +13,11 @@ from builder.errors import ModelError
 from builder.specs import Tensor
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import GraphProto, ModelProto
 
 __all__ = ["OPERATORS", "OPSET", "converted", "settle"]
 
 OPSET = 18  # the highest that tf2onnx 1.17 writes
-
-_NUMBER = re.compile(r"__\d+")  # how it makes names that nobody else has
 
 # Read when TensorFlow and Keras are imported. oneDNN's order of sums depends on the processor's load.
 _ENVIRONMENT = {
@@ -36,6 +33,11 @@ def settle() -> None:
     """Let all that TensorFlow does from here on be the same each time: one thread, and no settings of the user's."""
     home = Path(tempfile.gettempdir()) / "keras"  # else Keras reads ~/.keras/keras.json, and writes one
     os.environ.update(_ENVIRONMENT, KERAS_HOME=str(home))
+    import tf2onnx.convert  # noqa: F401  it counts when it is imported, too
+    from tf2onnx import graph, utils
+
+    utils.INTERNAL_NAME = 1  # what it numbers names from; it counts on from one model to the next
+    graph.Node.__hash__ = lambda node: hash(node.name)  # else its sets of nodes are in the order of their addresses
 
 
 def converted(convert: Callable[[], tuple[ModelProto, Any]], inputs: Mapping[str, Tensor]) -> ModelProto:
@@ -46,7 +48,7 @@ def converted(convert: Callable[[], tuple[ModelProto, Any]], inputs: Mapping[str
     import onnx
     from tf2onnx import __version__
 
-    from builder.sources.exported import graphs
+    from builder.onnxtools.graph import walk
 
     try:
         model, _ = convert()
@@ -54,7 +56,7 @@ def converted(convert: Callable[[], tuple[ModelProto, Any]], inputs: Mapping[str
         traceback.print_exc()
         words = " ".join(str(error).split())[:300]
         raise ModelError(f"tf2onnx {__version__} cannot convert it: {words}", "the log has the traceback") from error
-    nodes = [node for graph in graphs(model.graph) for node in graph.node]
+    nodes = [*walk(model.graph)]
     left = sorted({node.op_type for node in nodes if not onnx.defs.has(node.op_type, node.domain)})
     if left:
         raise ModelError(
@@ -65,32 +67,8 @@ def converted(convert: Callable[[], tuple[ModelProto, Any]], inputs: Mapping[str
     versions = {entry.domain: entry.version for entry in model.opset_import if entry.domain in used}
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
-    _number_names(model)
-    _name_axes(model, [*inputs.values()])
+    _name_axes(model.graph, [*inputs.values()])
     return model
-
-
-def _number_names(model: ModelProto) -> None:
-    """Number names in the order in which they appear: tf2onnx counts on from one model to the next."""
-    from builder.sources.exported import graphs, rename
-
-    given: dict[str, str] = {}
-
-    def numbered(name: str) -> str:
-        if not _NUMBER.search(name):
-            return name
-        return given.setdefault(name, f"{_NUMBER.sub('', name)}__{len(given) + 1}")
-
-    for graph in graphs(model.graph):
-        graph.name = numbered(graph.name)
-        ports: Any = (*graph.input, *graph.initializer)
-        for port in ports:
-            numbered(port.name)
-        for node in graph.node:
-            node.name = numbered(node.name)
-            for name in (*node.input, *node.output):
-                numbered(name)
-    rename(model, given)
 
 
 def _erfc(context: Any, node: Any, name: str, _arguments: Any) -> None:
@@ -109,16 +87,9 @@ def _erfc(context: Any, node: Any, name: str, _arguments: Any) -> None:
 OPERATORS: dict[str, Any] = {"Erfc": (_erfc, [])}  # what tf2onnx is told of TensorFlow's operators
 
 
-def _name_axes(model: ModelProto, inputs: list[Tensor]) -> None:
+def _name_axes(graph: GraphProto, inputs: list[Tensor]) -> None:
     """Name open axes after those of the inputs: tf2onnx numbers them, each for itself."""
-    from builder.sources.exported import graphs
-
-    graph, *inner = graphs(model.graph)
-    for each in (graph, *inner):
-        del each.value_info[:]  # they name axes too, and can be inferred again
-    for port in (port for below in inner for port in (*below.input, *below.output)):
-        for dim in port.type.tensor_type.shape.dim:
-            dim.ClearField("dim_param")
+    del graph.value_info[:]  # they name axes too, and can be inferred again
     for port, tensor in zip(graph.input, inputs, strict=True):
         for dim, size in zip(port.type.tensor_type.shape.dim, tensor.shape, strict=True):
             if isinstance(size, str):

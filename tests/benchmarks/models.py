@@ -98,7 +98,7 @@ def line(name: str, row: dict[str, Any]) -> str:
 
 def _metric(figure: dict[str, Any]) -> str:
     if figure.get("candidate") is None:
-        return "no labels; " + (figure.get("finding") or "")
+        return "no labels"
     form = "{:.2%}" if figure["unit"] in ("top1", "top5", "accuracy", "f1", "auc") else "{:.4f}"
     return f"{figure['unit']} {_pair(figure, form, '')}"
 
