@@ -223,7 +223,7 @@ def _cache(arguments: list[str]) -> int:
 def _toolchain(arguments: list[str]) -> int:
     from builder.toolchain import toolchain
 
-    return toolchain(arguments)
+    return toolchain([_SHORT.get(word, word) for word in arguments])
 
 
 def _list(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from builder.outcomes import GateStatus
-from builder.recipe.schema import Gate, Recipe
+from builder.recipe.schema import MAX_CONVERSION_DIFFERENCE, Gate, Recipe
 
 __all__ = ["Evidence", "Verdict", "judge"]
 
@@ -89,7 +89,12 @@ def _conversion(gate: Gate, evidence: Evidence) -> Verdict:
         return found
     value = found["difference"]
     words = f"the exported model differs from {found['source']} by {value:.2g}: {found['words']}"
-    verdict = _limit(gate, value <= gate.limit, value, None, "host", words)
+    labels = {name: each["unequal"] for name, each in found["outputs"].items() if each.get("unequal")}
+    strict = bool(labels) and gate.limit <= MAX_CONVERSION_DIFFERENCE  # only a recipe that says so lets labels differ
+    verdict = _limit(gate, value <= gate.limit and not strict, value, None, "host", words)
+    if strict:
+        wrong = " and ".join(f"{count:,} of '{name}'" for name, count in labels.items())
+        verdict = replace(verdict, message=f"{verdict.message}, labels equal: {wrong} differ")
     remedy = found["remedy"] if verdict.status is GateStatus.FAILED else ""
     return replace(verdict, message=f"{verdict.message}; {remedy}") if remedy else verdict
 

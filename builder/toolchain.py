@@ -148,6 +148,11 @@ def _lock(names: Sequence[str], machine: Machine) -> int:
     access = index_access(os.environ, Path.cwd())
     for name in names:
         found, file = find_toolchain(name), lock_file(name)
+        if not file.is_relative_to(Path.cwd()):
+            raise UsageError(
+                f"toolchain {name} is built in, and its lock comes with the builder",
+                f"put a description of your own into ./conf/toolchain/, as {name}_mine.yaml, and lock that",
+            )
         print(f"resolving {name}: {', '.join(found.packages)}", file=sys.stderr, flush=True)
         with interruptible(), closing(StatCache()) as stats, tempfile.TemporaryDirectory() as folder:
             interpreter = find_interpreter(found.python, stats).path

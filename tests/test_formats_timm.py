@@ -9,7 +9,12 @@ import pytest
 from exports import action, exporting, toolchain_store
 from projects import Project
 
-pytestmark = pytest.mark.slow
+from builder.errors import ModelError
+from builder.formats.timm import timm
+from builder.specs import Model
+from builder.step import Job
+
+slow = pytest.mark.slow
 
 _MODEL = """\
 name: mine
@@ -31,6 +36,17 @@ def a_model(project: Project, store: Path) -> Project:
     return exporting(project, store)
 
 
+@pytest.mark.parametrize("name", ["checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"])
+def test_weights_that_no_digest_names_are_refused(name: str, tmp_path: Path) -> None:
+    arguments = {"model": "test_resnet", "pretrained": False, name: "weights.pth"}
+    job = Job({}, tmp_path / "out", Model("x", format="timm", arguments=arguments))
+
+    with pytest.raises(ModelError, match=rf"^model\.arguments\.{name}: ") as refused:
+        timm.run(None, job)
+    assert "model.url and model.sha256" in str(refused.value.hint)
+
+
+@slow
 def test_random_weights_are_the_same_in_every_folder(make_project: Callable[[str], Project], store: Path) -> None:
     projects = [a_model(make_project(name), store) for name in ("here", "else/where")]
 
@@ -41,6 +57,7 @@ def test_random_weights_are_the_same_in_every_folder(make_project: Callable[[str
     assert made[0]["outputs"]["model"]["sha256"] == made[1]["outputs"]["model"]["sha256"]
 
 
+@slow
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -74,6 +74,26 @@ def test_a_gate_says_limit_and_value(gate: str, status: str, says: str) -> None:
     assert says in found.message
 
 
+@pytest.mark.parametrize(
+    ("unequal", "gate", "status"),
+    [(0, "", "passed"), (10, "", "failed"), (1, "", "failed"), (1, "0.0001", "failed"), (10, "0.0011", "passed"),
+     (12, "0.0011", "failed")],
+)  # fmt: skip
+def test_labels_are_equal_unless_the_recipe_sets_a_larger_difference(unequal: int, gate: str, status: str) -> None:
+    labels = {"kind": "labels", "unequal": unequal, "count": 10_000, "difference": unequal / 10_000}
+    numbers = {"kind": "numbers", "apart": 0.0, "largest": 1.0, "difference": 0.0}
+    document = {"source": "it", "words": "so far", "remedy": "", "outputs": {"label": labels, "scores": numbers},
+                "difference": unequal / 10_000}  # fmt: skip
+    gates = [f"gates.max_conversion_difference={gate}"] if gate else []
+    exported = compose(["model.format=sklearn", "model.path=x.skops", "steps=[]", *gates])
+    (found,) = judge(exported, evidence(conversions={"conversion": document}))
+
+    assert found.status.word == status
+    assert (f"labels equal: {unequal:,} of 'label' differ" in found.message) == (
+        unequal in (1, 10) and status == "failed"
+    )
+
+
 def test_with_a_confidence_the_bound_counts() -> None:
     assert verdict("gates.max_accuracy_drop=0.01", "gates.confidence=0.95").status is GateStatus.FAILED
 

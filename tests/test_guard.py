@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import textwrap
 import venv
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +181,60 @@ def obeyed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("name", LAWFUL)
 def test_what_a_step_may_read_does_not_fail_it(obeyed: dict[str, Any], name: str) -> None:
     assert (obeyed[name]["status"], obeyed[name]["reason"]) == ("built", "first build")
+
+
+FORMAT = """\
+from builder.sources.code import call_code
+from builder.sources.exported import write_exported
+from builder.sources.samples import write_samples
+from builder.step import Job, Kind, Result, step
+
+@step(options=type(None), rank=5, inputs={"weights": Kind.WEIGHTS}, toolchain="host", model_facts=("code",),
+      outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES}, weights=False)
+def called(_options: None, job: Job) -> Result:
+    import numpy as np
+    from onnx import helper
+    value = helper.make_tensor_value_info
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], call_code(job), [value("x", 1, [1])], [value("y", 1, [1])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    ones = np.ones(1, np.float32)
+    write_samples(job, "itself", "ones", [{"x": ones}], [{"y": ones}])
+    return Result(write_exported(job, model))
+"""
+
+
+def add_code(project: Project, body: str) -> Path:
+    """Let a recipe `small` export what code outside the project makes, and return the code's folder."""
+    project.add_steps(called=FORMAT)
+    points = project.folder / "site/extra-1.0.dist-info/entry_points.txt"
+    points.write_text(points.read_text().replace("builder.steps", "builder.formats"))
+    folder = project.folder.parent / "elsewhere"
+    project.write(
+        "../elsewhere/mytrain.py", f"def fit():\n    from pathlib import Path\n    {body}\n    return 'graph'\n"
+    )
+    project.write("conf/model/mine.yaml", f"name: mine\nformat: called\ncode: {folder}/mytrain.py:fit\n")
+    recipe = "# @package _global_\ndefaults:\n  - override /model: mine\n  - override /steps: [simplify]\n  - _self_\n"
+    project.write("recipes/small.yaml", recipe)
+    return folder
+
+
+def test_what_lies_beside_code_outside_the_project_is_no_input_of_it_either(project: Project) -> None:
+    folder = add_code(project, "(Path(__file__).parent / 'strength.txt').read_text()")
+    (folder / "strength.txt").write_text("5")
+    model = build(project, "simplify")["model"]
+
+    assert model["status"] == "failed"
+    assert "elsewhere/strength.txt, which is no input of it" in model["reason"]
+
+
+def test_folders_beside_the_code_that_are_called_as_our_package_and_the_steps_hide_neither(project: Project) -> None:
+    folder = add_code(project, "pass")
+    for name in ("builder", "extra"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise SystemExit('not this one')")
+    built = build(project, "simplify")
+
+    assert {name: each["status"] for name, each in built.items()} == dict.fromkeys(
+        ("model", "conversion", "simplify"), "built"
+    )

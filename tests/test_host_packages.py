@@ -141,6 +141,23 @@ def test_another_version_is_told_as_such_and_not_twice(uses: Project) -> None:
     assert re.search(r"run +uses .*<- tiny 1\.0 -> 1\.1\n", planned.stdout), planned.stdout
 
 
+def test_a_step_of_another_toolchain_has_in_its_key_here_whatever_holds_what_it_imports(uses: Project) -> None:
+    path = uses.environment["PYTHONPATH"]
+    uses.write("conf/toolchain/elsewhere.yaml", 'python: "3.11"\npackages: [tiny]\n')
+    uses.add_steps(uses=USES.replace('packages=("tiny",)', 'toolchain="elsewhere"'))
+    uses.environment["PYTHONPATH"] = path
+    uses.write("recipes/small.yaml", f"{RECIPE}steps: {{uses: {{toolchain: host}}}}\n")
+    files = {"tiny/__init__.py": "def answer():\n    return 1\n"}
+    install(make_wheel(uses.folder / "wheels", "tiny_cpu", files=files), uses.folder / "packages")
+    ran_with = _named("uses", manifest(uses))["toolchain"]
+    install(make_wheel(uses.folder / "wheels", "tiny_cpu", "1.1", files=files), uses.folder / "packages")
+    planned = uses.run("plan", "recipe=small")
+
+    assert (ran_with["tiny"], ran_with["tiny-cpu"]) == ("absent", "1.0")
+    assert "builder" not in ran_with
+    assert re.search(r"run +uses .*<- tiny-cpu 1\.0 -> 1\.1\n", planned.stdout), planned.stdout
+
+
 def test_the_same_wheel_installed_again_changes_nothing(uses: Project) -> None:
     manifest(uses)
     install(next((uses.folder / "wheels").iterdir()), uses.folder / "packages")

@@ -237,7 +237,22 @@ def test_nothing_of_an_address_is_passed_on_however_it_is_spelled(tmp_path: Path
     found = index_access(user, tmp_path)
     told = f"GET {user['PIP_INDEX_URL']}/x of {USER}, {PASSWORD} and {quote(PASSWORD, safe='')} at the.index: numpy==2"
 
-    assert found.hide(told) == "GET https://***/simple/x of ***, *** and *** at ***: numpy==2"
+    assert found.hide(told) == "GET https://***/x of ***, *** and *** at ***: numpy==2"
+
+
+@pytest.mark.parametrize(
+    ("address", "told", "hidden"),
+    [
+        ("https://h.x/t%2Fk-7/simple/", "`https://h.x/t%2Fk-7/simple/tiny/`", "`https://***/tiny/`"),
+        ("https://h.x/t/simple", "(https://files.h.x/t/pool/tiny-1.whl#sha256=ab)", "(https://***/pool/tiny-1.whl"),
+        ("https://h.x/simple?key=k7", "get https://h.x/simple?key=k7 with key=k7", "get https://*** with ***"),
+        ("https://h.x/simple", "a simple index: https://else.x/a?sign=1", "a simple index: https://***/a"),
+    ],
+)
+def test_the_path_and_query_of_an_index_are_passed_on_to_nobody(
+    tmp_path: Path, address: str, told: str, hidden: str
+) -> None:
+    assert index_access({**ALONE, "PIP_INDEX_URL": address}, tmp_path).hide(told) == hidden
 
 
 @pytest.fixture

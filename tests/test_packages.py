@@ -14,6 +14,7 @@ from builder.store.statcache import StatCache
 MODEL = "name: mine\nformat: sklearn\ncode: mine.py:fit\n"
 CODE = "from beside import fitted\n\n\ndef fit(features, labels):\n    import numpy\n    return fitted(numpy, labels)\n"
 BESIDE = "import rich\n\n\ndef fitted(*_):\n    return rich\n"
+WORDS = ["model=mine", "data=digits", "target=host", "name=mine", "model.toolchain=host"]
 
 
 @pytest.fixture
@@ -23,11 +24,7 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Action:
     (tmp_path / "mine.py").write_text(CODE)
     (tmp_path / "beside.py").write_text(BESIDE)
     monkeypatch.chdir(tmp_path)
-    return next(
-        action
-        for action in graph(compose(["model=mine", "data=digits", "target=host", "name=mine", "model.toolchain=host"]))
-        if action.name == "model"
-    )
+    return next(action for action in graph(compose(WORDS)) if action.name == "model")
 
 
 def test_what_its_code_imports_and_what_its_own_toolchain_would_hold_are_in_the_key(
@@ -38,6 +35,16 @@ def test_what_its_code_imports_and_what_its_own_toolchain_would_hold_are_in_the_
     assert {"rich", "numpy", "scikit-learn", "skl2onnx", "python"} <= versions.keys()
     assert versions["rich"] != "absent"
     assert "lock" not in versions
+
+
+def test_a_step_that_is_at_home_on_the_host_has_the_packages_that_it_names(export: Action, tmp_path: Path) -> None:
+    conversion = next(each for each in graph(compose(WORDS)) if each.name == "conversion")
+
+    assert Facts(StatCache(tmp_path / "cache")).packages(conversion) == conversion.step.packages
+
+
+def test_what_the_step_itself_imports_is_in_the_key_beside_the_code(export: Action, tmp_path: Path) -> None:
+    assert {"onnxruntime", "rich"} <= {*Facts(StatCache(tmp_path / "cache")).packages(export)}
 
 
 def test_a_module_beside_the_code_is_in_the_key_by_its_bytes(export: Action, tmp_path: Path) -> None:

@@ -84,6 +84,24 @@ print(sorted(sys.modules))
     assert loaded & {"onnx", "onnxruntime", "onnxsim", "numpy", "torch", "PIL", "jinja2", "rich"} == set()
 
 
+def test_what_only_toolchains_need_is_not_imported_to_plan(small: Project) -> None:
+    script = "import sys, builder.plan.report, builder.recipe.read; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=small.environment, capture_output=True, text=True, check=True
+    )
+    needless = {
+        "subprocess",
+        "tempfile",
+        "shutil",
+        "csv",
+        "zipfile",
+        "builder.toolchains.lock",
+        "builder.toolchains.uv",
+    }
+
+    assert needless & {*done.stdout.split()} == set()
+
+
 def test_a_plan_foretells_what_a_changed_option_re_runs(small: Project) -> None:
     small.run("recipe=small")
     actions = plan(small, "steps.quantize.calibration.samples=32")
@@ -179,6 +197,15 @@ def test_a_processor_of_another_kind_is_another_machine(folder: Path) -> None:
 def test_a_step_that_makes_no_sense_for_the_target_is_a_recipe_error(folder: Path) -> None:
     with pytest.raises(RecipeError, match="steps.compile: target 'host' runs onnxruntime"):
         inputs("steps=[quantize,compile]")
+
+
+@pytest.mark.parametrize("step", ["benchmark", "compile"])
+def test_what_depends_on_the_machine_runs_in_no_toolchain(folder: Path, step: str) -> None:
+    words = ("target=jetson_orin", "steps=[quantize,compile,benchmark]")
+    with pytest.raises(RecipeError, match=f"steps.{step}: .* cannot run in the toolchain 'sklearn'") as caught:
+        inputs(*words, f"steps.{step}.toolchain=sklearn")
+
+    assert inputs(*words, caught.value.hint.rpartition(" ")[2])
 
 
 def test_a_step_that_needs_data_says_so_before_anything_runs(folder: Path) -> None:

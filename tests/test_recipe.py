@@ -181,6 +181,13 @@ MISTAKES = [
 ]
 
 
+def test_each_action_of_the_recipes_own_can_have_limits() -> None:
+    names = ("data", "tokenizer", "tokens", "weights", "model", "conversion")
+    recipe = compose(["recipe=cpu_int8", *(f"+limits.{name}.seconds=7" for name in names)])
+
+    assert {name: recipe.limits[name].seconds for name in names} == dict.fromkeys(names, 7)
+
+
 @pytest.mark.parametrize(("overrides", "says", "hints"), MISTAKES, ids=lambda value: str(value)[:40])
 def test_a_mistake_is_one_error_that_names_the_right_spelling(
     folder: Path, overrides: list[str], says: str, hints: str

@@ -18,6 +18,7 @@ from projects import Project, small_model
 
 from builder.errors import SourceError
 from builder.sources.model import bring_model
+from builder.sources.step import weights_suffix
 from builder.specs import Model
 from builder.step import Job
 
@@ -218,6 +219,10 @@ def test_an_https_address_is_fetched_and_checked(small: Project, server: tuple[s
     assert good.returncode == 0, good.stdout + good.stderr
     assert gone.returncode == 1
     assert "HTTP Error 404" in gone.stdout + gone.stderr
+
+
+def test_a_query_is_no_part_of_the_name_of_a_file() -> None:
+    assert weights_suffix(Model("x", url="https://localhost/a.b/m.safetensors?download=true#v1.0")) == ".safetensors"
 
 
 def test_no_network_is_one_clear_error(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,18 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from projects import Project
+from test_sources import sha256 as digest
+from test_sources import wheel
 
 from builder.data.dataset import expected_count, samples
 from builder.data.readers import reader_of
 from builder.errors import DataError
+from builder.locking.inputs import inputs_of
+from builder.plan.graph import graph
+from builder.plan.keys import Facts
+from builder.recipe.compose import compose
 from builder.specs import Data, Reader, Split
+from builder.store.statcache import StatCache
 
 TEXTS = ["a cat sat", "a dog sat", "the price of £ rose", "shares rose"]
 SCORES = [[1.0, 0.9, 0.1, 0.2], [0.0, 1.0, 0.1, 0.1], [0.0, 0.0, 1.0, 0.8], [0.0, 0.0, 0.0, 1.0]]
@@ -113,7 +121,8 @@ def test_a_table_without_its_columns_and_an_unknown_encoding_are_refused(tmp_pat
 
 def test_rows_of_different_lengths_and_their_pairs_come_from_an_npz(tmp_path: Path) -> None:
     ids = np.arange(6)
-    np.savez(tmp_path / "t.npz", input_ids=ids, attention_mask=ids * 0 + 1, lengths=[3, 1, 2], pairs=[[0, 2, 0.5]])
+    np.savez(tmp_path / "t.npz", input_ids=ids, attention_mask=ids * 0 + 1,
+             __lengths__=[3, 1, 2], __pairs__=[[0, 2, 0.5]])  # fmt: skip
     data = Data("tokens", Reader.NPZ, root=str(tmp_path), splits={"test": Split("t.npz")})
 
     found = list(samples(data, "test"))
@@ -123,13 +132,21 @@ def test_rows_of_different_lengths_and_their_pairs_come_from_an_npz(tmp_path: Pa
     assert expected_count(data, "test") == 3
 
 
+def test_inputs_of_a_model_may_be_called_lengths_and_pairs(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", tokens=np.arange(6).reshape(2, 3), lengths=[3, 2], pairs=[7, 8])
+
+    found = list(samples(Data("tokens", Reader.NPZ, root=str(tmp_path), splits={"test": Split("t.npz")}), "test"))
+
+    assert [(set(sample.value), sample.scores) for sample in found] == [({"tokens", "lengths", "pairs"}, ())] * 2
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"lengths": [3, 1]}, "the lengths in .* do not add up to 6"),
-        ({"lengths": [3, 3], "labels": [1, 2, 3]}, "of different lengths: samples .*2.*, labels .*3"),
-        ({"pairs": [[0, 6, 0.5]]}, "each is the numbers of two samples, from 0 to 5, and a score"),
-        ({"pairs": [[0, 1]]}, r"are of shape \[1, 2\]"),
+        ({"__lengths__": [3, 1]}, "the lengths in .* do not add up to 6"),
+        ({"__lengths__": [3, 3], "labels": [1, 2, 3]}, "of different lengths: samples .*2.*, labels .*3"),
+        ({"__pairs__": [[0, 6, 0.5]]}, "each is the numbers of two samples, from 0 to 5, and a score"),
+        ({"__pairs__": [[0, 1]]}, r"are of shape \[1, 2\]"),
     ],
 )
 def test_lengths_and_pairs_that_do_not_fit_the_arrays_are_refused(
@@ -203,7 +220,11 @@ def test_pairs_of_samples_are_judged_by_the_rank_correlation_of_their_cosines(pr
     flat = np.concatenate(ids)
     lengths = [len(each) for each in ids]
     np.savez(
-        project.folder / "samples/t.npz", input_ids=flat, attention_mask=flat * 0 + 1, lengths=lengths, pairs=PAIRS
+        project.folder / "samples/t.npz",
+        input_ids=flat,
+        attention_mask=flat * 0 + 1,
+        __lengths__=lengths,
+        __pairs__=PAIRS,
     )
 
     done = project.run("recipe=words")
@@ -229,7 +250,7 @@ def test_pairs_of_samples_are_judged_by_the_rank_correlation_of_their_cosines(pr
 def test_only_pairs_of_samples_that_were_run_count(project: Project) -> None:
     write_project(project, "reader: npz\nsplits: {test: {path: t.npz}}\n")
     np.savez(project.folder / "samples/t.npz", input_ids=np.arange(8).reshape(4, 2),
-             attention_mask=np.ones((4, 2), int), pairs=PAIRS)  # fmt: skip
+             attention_mask=np.ones((4, 2), int), __pairs__=PAIRS)  # fmt: skip
 
     done = project.run("recipe=words", "steps.evaluate.samples=3")
 
@@ -281,6 +302,38 @@ def test_a_tokenizer_that_is_not_there_is_named(project: Project) -> None:
     write_project(project, TOKENIZED)
 
     assert "data.tokenizer.path: cannot read tokenizer.json" in project.run("plan", "recipe=words").stdout
+
+
+def test_verify_takes_a_fetched_tokenizer_for_what_its_sha256_says(project: Project) -> None:
+    file = project.write("tokenizer.json", tokenizer(WORDS))
+    archive = wheel(project.folder / "wheels", file)
+    project.environment.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(archive.parent))
+    place = "wheel: {name: tiny-model, version: '1.0', member: tiny_model/data/model.onnx}"
+    write_project(
+        project, TOKENIZED.replace("path: tokenizer.json", f"{place}, toolchain: host, sha256: {digest(file)}")
+    )
+
+    done = project.run("verify", "recipe=words", "output=json")
+
+    verdicts = {action["name"]: action for action in json.loads(done.stdout)["actions"]}
+    assert verdicts["tokenizer"]["verdict"] == "equal", verdicts["tokenizer"]
+    assert "declared" in verdicts["tokenizer"]["reason"]
+
+
+def test_a_lock_knows_a_tokenizer_by_its_bytes_and_not_by_its_place(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(project, TOKENIZED.replace("path: tokenizer.json", f"path: {project.folder}/tokenizer.json"))
+    file = project.write("tokenizer.json", tokenizer(WORDS))
+    monkeypatch.chdir(project.folder)
+    recipe = compose(["recipe=words"])
+    with closing(StatCache(Path(os.devnull))) as stats:
+        found = inputs_of(recipe, graph(recipe), Facts(stats), ())
+
+    assert found["inputs"]["tokenizer"] == {"sha256": digest(file)}
+    assert found["settings"]["data"]["tokenizer"] == {"max_length": 3}
+    assert set(found["inputs"]["data"]["test"]) == {"texts.txt", "scores.txt"}
+    assert str(project.folder) not in json.dumps(found)
 
 
 # with the library

@@ -20,8 +20,11 @@ from toolchains import add_toolchain, kept_folders, locked_project
 from users import User, open_folder
 from wheels import make_wheel, serve
 
+from builder.store.audit import Reader, read_kept, survey
 from builder.store.cas import Content, Damaged, Tree
+from builder.store.mend import Mender
 from builder.store.statcache import StatCache
+from builder.store.store import Store
 
 
 @pytest.fixture
@@ -106,7 +109,100 @@ def test_a_folder_is_taken_in_without_empty_folders_and_can_only_be_read(kept: t
     stats.close()
 
     assert not (folder / "empty").exists()
-    assert {oct(path.stat().st_mode & 0o777) for path in folder.rglob("*") if path.is_file()} == {"0o444"}
+    modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in (folder, *folder.rglob("*"))}
+    assert modes == {(True, 0o555), (False, 0o444)}
+
+
+def test_who_comes_second_takes_the_folder_that_lies_there(
+    kept: tuple[Content, Tree, StatCache], tmp_path: Path
+) -> None:
+    content, tree, stats = kept
+    again = tmp_path / "store/tmp/again"
+    shutil.copytree(content.folders.path(tree.digest), again)
+    again.chmod(0o755)
+
+    assert not content.folders.add(again, tree.digest)
+    assert content.check_kept(tree, again=True).is_dir()
+    stats.close()
+
+
+def test_a_folder_that_a_build_made_anew_is_not_set_aside(kept: tuple[Content, Tree, StatCache]) -> None:
+    content, tree, stats = kept
+    store = Store(content.folders.path("").parent, stats, lambda _: None)
+    file = store.content.folders.path(tree.digest) / "tiny/__init__.py"
+    right = file.read_bytes()
+    edit(file)
+    reader = Reader(lambda _: None)
+    found = survey(store, reader)
+    file.chmod(0o644)
+    file.write_bytes(right)
+    findings = [*Mender(store, reader, found, {}, lambda: store.root, look=False).mend(lambda _: ("", ""))]
+    stats.close()
+
+    assert [finding.problem for finding in findings] == ["it is damaged: tiny/__init__.py is not what it was"]
+    assert file.read_bytes() == right
+
+
+@pytest.mark.parametrize("damage", [link, shutil.rmtree], ids=["a link", "gone"])
+def test_a_folder_that_goes_while_it_is_read_is_no_surprise(
+    damage: Callable[[Path], object], kept: tuple[Content, Tree, StatCache]
+) -> None:
+    content, tree, stats = kept
+    folder = content.folders.path(tree.digest)
+    damage(folder)
+    said = read_kept(folder, tree, Reader(lambda _: None).hash)
+    stats.close()
+
+    assert said == ("a link, not a folder" if folder.is_symlink() else None)
+
+
+@needs_root
+def test_its_owner_can_clean_away_what_can_only_be_read() -> None:
+    with open_folder() as folder:
+        user = User(1, folder / "user")
+        project = locked_project(Project(user.folder), user=False)
+        links = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "../wheels"}
+        told = []
+        for words in (
+            ("toolchain", "build", "tiny"),
+            ("toolchain", "build", "tiny"),
+            ("cache", "gc", "max_age_days=0"),
+        ):
+            told.append(user.python("-m", "builder", *words, **links).communicate(timeout=120))
+            modes = {path.stat().st_mode & 0o777 for path in kept_folders(project)}
+            for kept in kept_folders(project) if len(told) == 1 else ():
+                edit(kept / "tiny/__init__.py")  # so it is set aside, which moves it
+        aside = [*(project.store / "bad").iterdir()]
+
+    assert re.search("built +toolchain.tiny", told[1][0]), told
+    assert modes == set(), told
+    assert aside == [], told
+
+
+CACHES = """
+    from pathlib import Path
+    import tiny
+    for made in (lambda at: at.mkdir(), lambda at: at.write_text("x")):
+        try:
+            made(Path(tiny.__file__).parent / "made")
+        except PermissionError as error:
+            print(error)
+        else:
+            raise SystemExit("it was made")
+    import os
+    (Path(os.environ["NUMBA_CACHE_DIR"]) / "made").write_text("x")
+"""
+
+
+def test_a_library_that_caches_beside_itself_harms_no_toolchain(tiny: Project) -> None:
+    source = tiny.folder / "site/extra/asks.py"
+    source.write_text(source.read_text().replace("    import importlib\n", f"{CACHES}    import importlib\n"))
+    built(tiny)
+    again = tiny.run("recipe=small", "steps.asks.number=2")
+
+    assert again.returncode == 0, again.stdout
+    assert again.stderr == ""
+    assert re.search(r"cached +toolchain\.tiny", again.stdout)
 
 
 def test_what_is_made_again_takes_the_place_of_rot(kept: tuple[Content, Tree, StatCache], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,14 @@ from projects import ROOT, Project
 from toolchains import PYTHON, add_toolchain, kept_folders, locked_project
 from wheels import make_wheel
 
+from builder.plan.graph import Action
+from builder.plan.keys import Facts, key_parts
+from builder.recipe.toolchains import find_locked
+from builder.specs import Model, Target
+from builder.store.statcache import StatCache
 from builder.toolchains.lock import parse
 from builder.toolchains.spec import Toolchain
+from builder.toolchains.step import toolchain_step
 
 LOCK = "conf/toolchain/tiny.lock"
 
@@ -225,6 +232,19 @@ def test_how_a_lock_is_laid_out_changes_no_key(locked: Project) -> None:
     assert "cached    toolchain.tiny" in locked.run("toolchain", "build", "tiny").stdout
 
 
+def test_what_lays_a_toolchain_out_and_what_is_built_from_source_are_in_its_key(
+    locked: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(locked.folder)
+    found = find_locked("tiny")
+    tools = Action(found.action, toolchain_step, None, {}, Model("none"), None, Target("host"), locked=found)
+    parts = key_parts(tools, {}, Facts(StatCache(tmp_path / "cache")))
+
+    assert {"builder.toolchains.step", "builder.toolchains.uv"} <= parts["implementation"].keys()
+    assert parts["libc"]
+    assert replace(found.lock, sources=("tiny",)).digest != found.lock.digest == parts["toolchain"]["lock"]
+
+
 def test_a_missing_interpreter_is_one_error_that_says_what_to_install(project: Project) -> None:
     add_toolchain(project, python="3.99")
     write_lock(project, pin(), python="3.99")
@@ -288,7 +308,9 @@ def test_a_lock_that_lost_what_a_package_requires_is_told(project: Project) -> N
     assert "the lock has lost it: python -m builder toolchain lock tiny" in said
 
 
-def test_a_package_without_a_wheel_is_built_only_where_the_description_says_so(project: Project) -> None:
+def test_a_package_without_a_wheel_is_built_only_where_the_description_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = project.folder / "source/tiny-1.0"
     backend = (ROOT / "tests/wheels.py").read_text()
     files = {
@@ -312,3 +334,5 @@ def test_a_package_without_a_wheel_is_built_only_where_the_description_says_so(p
 
     assert "tiny" in refused
     assert (locked.returncode, built.returncode) == (0, 0), locked.stderr + built.stdout
+    monkeypatch.chdir(project.folder)
+    assert find_locked("tiny").lock.sources == ("tiny",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,6 +67,21 @@ def test_a_step_runs_with_the_packages_of_its_toolchain_and_with_nothing_of_ours
     assert places[-1] == str(kept_folders(tiny)[0])
 
 
+def test_a_package_that_imports_by_a_path_of_its_own_is_no_project_code(project: Project) -> None:
+    inner = "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nimport inner\n\n\ndef answer():\n"
+    files = {"tiny/__init__.py": f"{inner}    return inner.WORD\n", "tiny/inner.py": "WORD = 'found'\n"}
+    make_wheel(add_toolchain(project), "tiny", files=files)
+    add_user(project)
+    assert project.run("toolchain", "lock", "tiny").returncode == 0
+
+    built = project.run("recipe=small", "output=json")
+
+    assert built.returncode == 0, built.stderr
+    asks = next(action for action in json.loads(built.stdout)["actions"] if action["name"] == "asks")
+    assert asks["facts"]["tiny"] == "found"
+    assert project.store.is_relative_to(project.folder), "as cv2 does, in a store that lies in the project"
+
+
 def test_the_manifest_says_what_an_action_ran_with(tiny: Project) -> None:
     tools = action(built(tiny), "asks")["toolchain"]
 
@@ -90,6 +106,17 @@ def test_after_a_build_in_a_toolchain_there_is_nothing_to_do(tiny: Project) -> N
 
     assert "nothing to do: small is as it was" in again.stdout
     assert len([*(tiny.folder / "outputs/small").glob("2*")]) == 1
+
+
+def test_a_toolchain_that_fresh_names_is_put_together_again(tiny: Project) -> None:
+    built(tiny)
+    planned = tiny.run("plan", "recipe=small", "fresh=toolchain.tiny")
+    again = built(tiny, "fresh=toolchain.tiny")
+    both = built(tiny, "fresh=[toolchain.tiny,asks]")
+
+    assert re.search(r"run +toolchain\.tiny +.*<- fresh= asks for it", planned.stdout), planned.stdout
+    assert statuses(again) == {"model": "cached", "toolchain.tiny": "built", "asks": "cached"}
+    assert statuses(both) == {"model": "cached", "toolchain.tiny": "built", "asks": "built"}
 
 
 def test_another_lock_runs_the_action_again_and_the_plan_says_why(tiny: Project) -> None:
@@ -173,6 +200,41 @@ def test_a_failed_toolchain_is_told_once_and_skips_what_would_have_run_in_it(tin
     assert failed.stdout.count("tiny was not found") == 2  # the reason, and uv's own line in the log
     assert re.search(r"skipped +asks +toolchain\.tiny failed", failed.stdout)
     assert kept_folders(tiny) == []
+
+
+def test_what_is_cached_needs_no_toolchain_that_failed_for_another(tiny: Project) -> None:
+    tiny.write(
+        "recipes/small.yaml",
+        """\
+# @package _global_
+defaults: [override /model: small, _self_]
+name: small
+steps:
+  asks: {step: asks, inputs: {model: model}}
+  first: {step: simplify, inputs: {model: model}}
+  second: {step: simplify, inputs: {model: first}}
+  later: {step: asks, inputs: {model: second}}
+""",
+    )
+    built(tiny)
+    shutil.rmtree(kept_folders(tiny)[0])
+    (tiny.folder.parent / "wheels/tiny-1.0-py3-none-any.whl").unlink()
+    words = ("fresh=[first,second]", "steps.asks.number=2", "jobs=1", "output=json")
+    found = statuses(json.loads(tiny.run("recipe=small", *words).stdout))  # `later` comes after the toolchain failed
+
+    assert (found["toolchain.tiny"], found["asks"], found["later"]) == ("failed", "skipped", "cached")
+
+
+def test_a_general_limit_stops_no_toolchain_and_each_is_counted_when_it_is_needed(tiny: Project) -> None:
+    tiny.write("recipes/small.yaml", (tiny.folder / "recipes/small.yaml").read_text() + "limits: {memory_mib: 1}\n")
+    done = tiny.run("recipe=small", "++limits.model.memory_mib=9999", "++limits.asks.memory_mib=9999", "output=jsonl")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    totals = [event["total"] for event in events if event.get("kind") == "planned"]
+    ended = [event for event in events if event.get("kind") == "finished"]
+
+    assert done.returncode == 0, done.stdout
+    assert totals == [2, 3]
+    assert len(ended) == 3
 
 
 @pytest.mark.parametrize("python", OTHERS)

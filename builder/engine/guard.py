@@ -1,12 +1,16 @@
 """What a step touched against what its key holds: a file or module outside it could make a stale result.
 
-Seen are files that Python opens (audit hooks, PEP 578) in the project or in a package of ours, and modules that it
-loads. What native code and other processes read is not seen.
+Seen are files that Python opens (audit hooks, PEP 578) in the project, beside its own code or in a package of ours, and
+modules that it loads. What native code and other processes read is not seen.
+
+The packages of a toolchain can only be read, also by root, whom no mode of a folder stops: a library that caches beside
+itself goes elsewhere, as it does where it was installed by somebody else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,17 +57,27 @@ class Watch:
     """Files that are read in the project or in a package of ours, but for those that an action may read."""
 
     def __init__(self, request: Mapping[str, Any], packages: Sequence[str]) -> None:
-        self._project = _inside([request["project"]])
+        self._project = _inside([request["project"], *request["places"].values()])
         self._packages = _inside(packages)
         self._folders = _inside(request["readable"])
         self._files = frozenset(request["files"])
         self._tools = _inside({sys.prefix, sys.base_prefix, *sys.path} - {request["project"], ""})
+        self._kept = _inside(filter(None, [request["packages"]]))
         self.found: set[str] = set()
 
-    def __call__(self, path: object, flags: object) -> None:
-        if not isinstance(path, str | bytes | os.PathLike) or not isinstance(flags, int) or _only_writes(flags):
+    def refusal(self, path: object, flags: int) -> PermissionError | None:
+        """Return what to raise for what is about to be written into the packages of a toolchain, else None."""
+        if not self._kept or not isinstance(path, str | bytes | os.PathLike) or not _writes(flags):
+            return None
+        full = _full(path)
+        kept = full.startswith(self._kept)
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), full) if kept else None
+
+    def see(self, path: object, flags: int) -> None:
+        """Take a note of what is about to be read, unless the action may read it."""
+        if not isinstance(path, str | bytes | os.PathLike) or _only_writes(flags):
             return
-        full = abspath(os.fsdecode(path))  # noqa: PTH100  a link keeps its name
+        full = _full(path)
         if not self._may_read(full) and not isdir(full):  # noqa: PTH112  text
             self.found.add(full)
 
@@ -84,6 +98,14 @@ class Watch:
         return frozenset(map(realpath, self._files))
 
 
+def _full(path: str | bytes | os.PathLike[Any]) -> str:
+    return abspath(os.fsdecode(path))  # noqa: PTH100  a link keeps its name
+
+
+def _writes(flags: int) -> bool:
+    return flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & (os.O_CREAT | os.O_TRUNC))
+
+
 def _only_writes(flags: int) -> bool:
     return flags & os.O_ACCMODE == os.O_WRONLY or bool(flags & (os.O_TRUNC | os.O_EXCL))
 
@@ -100,6 +122,13 @@ def _package_folders(top: str) -> list[str]:
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _watching:
-        with contextlib.suppress(OSError, ValueError):  # no working directory, or no path at all: the open says so
-            _watching[0](arguments[0], arguments[2])
+    if event not in ("open", "os.mkdir") or not _watching:
+        return
+    flags = arguments[2] if event == "open" else os.O_WRONLY
+    refused = None
+    with contextlib.suppress(OSError, ValueError):  # no working directory, or no path at all: the open says so
+        if isinstance(flags, int):
+            _watching[0].see(arguments[0], flags)
+            refused = _watching[0].refusal(arguments[0], flags)
+    if refused is not None:
+        raise refused

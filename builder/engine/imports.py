@@ -39,12 +39,14 @@ class Imports(MetaPathFinder):
         self._digests: dict[str, str] = {}  # of every module that was loaded here
         self._modules: dict[str, ModuleType] = {}
         self._places: Mapping[str, str] = {}
+        self._tools: tuple[str, ...] = ()  # folders of installed packages, which may lie in the project's own store
 
     def install(self) -> None:
         """Go first, and take account of what was loaded so far, which must have been from source."""
         for name, module in [*sys.modules.items(), (_WORKER, sys.modules["__main__"])]:
             if name.partition(".")[0] == _THIS and module.__file__:
                 self._digests[name] = digest_file(Path(module.__file__))
+        self._tools = tuple(f"{place}/" for place in sys.path if any(Path(place).glob("*.dist-info")))
         sys.meta_path.insert(0, self)
 
     def admit(
@@ -96,7 +98,8 @@ class Imports(MetaPathFinder):
         file = code_file(spec) if spec else None
         if spec is None or file is None:
             return spec
-        if path is None and str(file).startswith(self._project) and not is_installed(spec):
+        ours = str(file).startswith(self._project) and not str(file).startswith(self._tools)
+        if path is None and ours and not is_installed(spec):
             self._tops.add(top)
         if top in self._tops:
             self._take(fullname, file, spec)

@@ -19,6 +19,8 @@ _MIB = 2**20
 
 def broken_limit(node: Node, worker: Worker) -> LimitError | None:
     """Return what to say of a running action that used more than it may, or None."""
+    if node.action.lazy:
+        return None  # how long the packages of a toolchain take is for the network to say
     name = f"limits.{node.action.name.removesuffix('@host')}"
     seconds, memory_mib = node.limits.seconds, node.limits.memory_mib
     if seconds is not None and time.monotonic() - node.started > seconds:

@@ -79,10 +79,7 @@ class Node:
         return self.action.step.need is Need.HOST
 
     def blocked(self) -> Outcome | None:
-        """Return the outcome that an input or a toolchain without a result gives, or None."""
-        tools = self.toolchain.outcome if self.toolchain else None
-        if self.toolchain and tools and tools.record is None:
-            return Outcome(Status.SKIPPED, f"{self.toolchain.action.name} {tools.status.word}")
+        """Return the outcome that an input without a result gives, or None."""
         for port, source in self.inputs.items():
             assert source.outcome is not None
             if source.outcome.status in (Status.FAILED, Status.SKIPPED):
@@ -91,6 +88,13 @@ class Node:
             if source.outcome.record is None or output not in source.outcome.record.outputs:
                 return Outcome(Status.DEFERRED, f"needs {source.action.name}, which is deferred")
         return None
+
+    def toolless(self) -> Outcome | None:
+        """Return the outcome that a toolchain without a result gives to an action that must run in it, or None."""
+        tools = self.toolchain.outcome if self.toolchain else None
+        if self.toolchain is None or tools is None or tools.record is not None:
+            return None
+        return Outcome(Status.SKIPPED, f"{self.toolchain.action.name} {tools.status.word}")
 
     def digests(self) -> dict[str, str]:
         """Return the tree digest of each input, when all inputs have a result."""

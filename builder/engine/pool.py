@@ -53,7 +53,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**worker.ENVIRONMENT, "TMPDIR": str(folder)},
+                env={**worker.ENVIRONMENT, **dict.fromkeys(worker.CACHES, str(folder))},
                 cwd=folder,
                 start_new_session=True,
                 pass_fds=(incoming, outgoing, watched),

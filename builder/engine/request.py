@@ -17,6 +17,7 @@ from builder.typed import to_plain
 
 __all__ = ["make_request"]
 
+_THIS = __name__.partition(".")[0]
 _FETCHING = (
     *("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"),  # where pip's configuration lies
     *("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"),
@@ -25,11 +26,17 @@ _FETCHING = (
 
 
 def make_request(
-    action: Action, parts: Mapping[str, Any], folder: Path, *, offline: bool, interpreter: Path | None = None
+    action: Action,
+    parts: Mapping[str, Any],
+    folder: Path,
+    *,
+    offline: bool,
+    interpreter: Path | None = None,
+    packages: str = "",
 ) -> dict[str, Any]:
     """Return the JSON document that makes a worker run an action in a private folder.
 
-    `interpreter` is that of the toolchain which the action puts together.
+    `interpreter` is that of the toolchain which the action puts together; `packages` are those that it runs with.
     """
     inputs = {port: str(folder / "inputs" / port) for port in action.inputs}
     source = action.step.brings
@@ -51,6 +58,7 @@ def make_request(
         "files": _files(parts, data),
         "modules": parts.get("implementation"),
         "places": _places(action, parts),
+        "packages": packages,
         "declared": action.step.declares(action.options),
     }
 
@@ -89,22 +97,26 @@ def _data(action: Action, inputs: Mapping[str, str]) -> dict[str, Any] | None:
 
 def _places(action: Action, parts: Mapping[str, Any]) -> dict[str, str]:
     """Return top-level module -> folder for code that lies on no search path: a project's own, and in a toolchain
-    the package of a step that is not ours.
+    the package of a step that is not ours. What a project calls as our package, or as the step's, hides neither.
     """
     found = _step_place(action) if action.locked and not action.lazy else {}
     if "code" not in action.step.model_facts or not action.model.code:
         return found
     folder = find_code(action.model.code).folder
-    tops = {name.partition(".")[0] for name in parts["implementation"]}
+    tops = {name.partition(".")[0] for name in parts["implementation"]} - {_THIS, _top(action)}
     own = {top: str(folder) for top in tops if (folder / f"{top}.py").is_file() or (folder / top).is_dir()}
     return {**found, **own}
 
 
 def _step_place(action: Action) -> dict[str, str]:
-    top = action.step.run.__module__.partition(".")[0]
-    spec = find_top(top) if top != __name__.partition(".")[0] else None
+    top = _top(action)
+    spec = find_top(top) if top != _THIS else None
     places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
     return {top: str(Path(places[0]).parent)} if places else {}
+
+
+def _top(action: Action) -> str:
+    return action.step.run.__module__.partition(".")[0]
 
 
 def _local(action: Action, offline: bool, interpreter: Path | None) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Engine:
         self._done: dict[str, Outcome] = {}  # what ran in this build, by key: a sweep has one action many times
         self._failure = ""
         self._attempts = 0
+        self._total = 0  # actions that there will be an outcome of
         self._turns = Turns(store, self._tell)
 
     @cached_property
@@ -83,7 +84,8 @@ class Engine:
 
     def run(self, nodes: Sequence[Node]) -> None:
         """Give every node an outcome, but for toolchains that nobody needs. Nothing is left running."""
-        self._events(Event("planned", total=sum(1 for node in nodes if self._eager or not node.action.lazy)))
+        self._total = sum(map(self._is_wanted, nodes))
+        self._events(Event("planned", total=self._total))
         self._connect(nodes)
         ahead = (node for node in nodes if node.outcome is None)
         try:
@@ -109,8 +111,12 @@ class Engine:
             self._missing[id(node)] = len(missing)
             for source in missing:
                 self._users.setdefault(id(source), []).append(node)
-            if not missing and (self._eager or not node.action.lazy):
+            if not missing and self._is_wanted(node):
                 self._ready.append(node)
+
+    def _is_wanted(self, node: Node) -> bool:
+        """Return whether the node gets an outcome though no other node asks for it."""
+        return self._eager or not node.action.lazy or self._planner.asked_for(node.action)
 
     def _settle_all(self) -> None:
         while self._ready:
@@ -132,6 +138,8 @@ class Engine:
             return
         if node.decision.record is not None:
             self._finish(node, Outcome.of_hit(node.decision))
+        elif skipped := node.toolless():
+            self._finish(node, skipped)
         elif node.toolchain is not None and node.toolchain.outcome is None:
             self._demand(node.toolchain, node)
         else:
@@ -140,8 +148,10 @@ class Engine:
     def _demand(self, tools: Node, user: Node) -> None:
         """Have a toolchain put together, now that an action will run in it; the action is settled again then."""
         users = self._users.setdefault(id(tools), [])
-        if not users and not self._eager:
+        if not users and not self._is_wanted(tools):
             self._ready.append(tools)
+            self._total += 1
+            self._events(Event("planned", tools.build, tools.action.name, total=self._total))
         users.append(user)
         self._missing[id(user)] = 1
 
@@ -196,14 +206,16 @@ class Engine:
         for port, digest in node.digests().items():
             self._store.content.take(self._store.content.tree(digest), node.folder / "inputs" / port)
         (node.folder / "output").mkdir(parents=True)
+        place = self._place(node)
         request = make_request(
             node.action,
             node.decision.parts,
             node.folder,
             offline=self._offline,
             interpreter=self._planner.interpreter(node.action.locked) if node.action.locked else None,
+            packages=place.packages,
         )
-        worker = self._pool.take(self._place(node))
+        worker = self._pool.take(place)
         self._running[worker] = node
         self._selector.register(worker, selectors.EVENT_READ)
         node.started = time.monotonic()
@@ -211,10 +223,11 @@ class Engine:
 
     def _place(self, node: Node) -> Place:
         """Return where the action runs: here, or in its toolchain, which was looked up or made in this build."""
-        tools = node.toolchain.outcome if node.toolchain else None
-        if tools is None or tools.record is None:
+        if node.action.locked is None or node.action.lazy:
             return HERE
-        assert node.action.locked is not None
+        tools = node.toolchain.outcome if node.toolchain else None
+        assert tools is not None
+        assert tools.record is not None
         folder = self._tools.content.folders.path(tools.record.outputs["toolchain"])
         return Place(str(self._planner.interpreter(node.action.locked)), str(folder))
 

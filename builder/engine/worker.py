@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from builder.engine.supervisor import Strangers
     from builder.step import Job, Step
 
-__all__ = ["ENVIRONMENT", "main"]
+__all__ = ["CACHES", "ENVIRONMENT", "main"]
 
 # All that a worker sees of its user's environment. Here, since this file is in every implementation digest.
 ENVIRONMENT = {
@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "PATH": os.defpath,
 }
+CACHES = ("TMPDIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR")  # name the private folder: nothing is cached beside a library
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError, did_you_mean
@@ -9,12 +10,15 @@ from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Result, step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import nn
 
 __all__ = ["timm"]
 
 FACTS = ("format", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
 _FILE = "model.safetensors"  # what timm's models have on the hub
+_PLACES = re.compile(r"checkpoint_path|cache_dir|pretrained_.*")  # where timm.create_model would take weights from
 
 
 def splits(_options: Any) -> tuple[str, ...]:
@@ -35,12 +39,14 @@ def timm(_options: None, job: Job) -> Result:
     """Make a model that timm knows by name, load its weights, and export it with torch.onnx.
 
     `model.arguments.model` is the name, the other arguments are those of timm.create_model. `pretrained: false` keeps
-    random weights, from a fixed seed. Raises ModelError for a name that timm does not know, and for missing weights.
+    random weights, from a fixed seed. Raises ModelError for a name that timm does not know, for missing weights, and
+    for an argument that takes weights from elsewhere: they would be in no key.
     """
     from builder.sources.pytorch import export, fill, read_state, settle
 
-    settle()
     arguments = dict(job.model.arguments)
+    _check(arguments)
+    settle()
     name = str(arguments.pop("model", "")).removeprefix("timm:")
     wants_weights = arguments.pop("pretrained", True)
     module = _create(name, arguments)
@@ -50,6 +56,14 @@ def timm(_options: None, job: Job) -> Result:
         raise _without_weights(name, module)
     made = export(job, module)
     return Result({**made.facts, "module": name, **({} if "weights" in job.inputs else {"weights": "random"})})
+
+
+def _check(arguments: Iterable[str]) -> None:
+    for name in filter(_PLACES.fullmatch, arguments):
+        raise ModelError(
+            f"model.arguments.{name}: weights that timm takes from somewhere are known by no digest",
+            "name their file: model.path, or model.url and model.sha256",
+        )
 
 
 def _create(name: str, arguments: dict[str, Any]) -> nn.Module:

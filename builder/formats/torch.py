@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from builder.errors import ModelError
@@ -46,6 +47,8 @@ def torch(_options: None, job: Job) -> Result:
     module = call_code(job)
     if not isinstance(module, nn.Module):
         raise ModelError(f"{job.model.code} made {type(module).__name__}, not a module of PyTorch (torch.nn.Module)")
-    if "weights" in job.inputs:
-        fill(module, read_state(job))
+    if "weights" not in job.inputs:
+        made = export(job, module)
+        return replace(made, facts={**made.facts, "weights": "as the code made them: no file was named"})
+    fill(module, read_state(job))
     return export(job, module)

@@ -15,7 +15,7 @@ from builder.plan.project import find_code
 from builder.recipe.locations import find_file
 from builder.recipe.schema import Recipe, Use
 from builder.registry import find_step
-from builder.specs import Data, Model
+from builder.specs import Data, Model, Tokenizer
 from builder.typed import to_plain
 
 __all__ = ["inputs_of"]
@@ -34,6 +34,8 @@ def inputs_of(recipe: Recipe, actions: Sequence[Action], facts: Facts, external:
     data = _used(recipe.data, actions)
     model = _model(recipe.model, facts, external)
     files = {"data": _files(data, actions, facts)} if data else {}
+    if data and data.tokenizer:
+        files["tokenizer"] = _tokenizer(data.tokenizer, facts)
     return {
         "builder": __version__,
         "settings": _settings(recipe, data),
@@ -67,12 +69,17 @@ def _model(model: Model, facts: Facts, external: Iterable[str]) -> dict[str, Any
     return found
 
 
+def _tokenizer(tokenizer: Tokenizer, facts: Facts) -> dict[str, Any]:
+    path = tokenizer.path
+    return {"sha256": tokenizer.sha256 if path is None else facts.file(path, "data.tokenizer.path")}
+
+
 def _files(data: Data, actions: Iterable[Action], facts: Facts) -> dict[str, Any]:
     if data.wheel is not None:
         return dict(data.sha256)
     found: dict[str, Any] = {}
     for action in actions:
-        if action.data is not None:
+        if action.data is not None and "data" not in action.inputs:  # else another action made it
             found |= facts.samples(action.data, fetched=False)["files"]
     return {split: _listed(files) for split, files in found.items()}
 
@@ -88,8 +95,14 @@ def _settings(recipe: Recipe, data: Data | None) -> dict[str, Any]:
     if recipe.model.code is not None:
         model["code"] = find_code(recipe.model.code).name
     found = {"model": model, "target": _own(recipe.target), **({"data": _own(data)} if data else {})}
-    parts = {part: {name: value for name, value in node.items() if name not in _PLACES} for part, node in found.items()}
+    parts = {part: _placeless(node) for part, node in found.items()}
     return {**parts, "steps": {use.name: _use(use) for use in recipe.steps}}
+
+
+def _placeless(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without places, those of a tokenizer too; the path of a split says which of the inputs it is."""
+    found = {name: value for name, value in node.items() if name not in _PLACES}
+    return {**found, "tokenizer": _placeless(found["tokenizer"])} if "tokenizer" in found else found
 
 
 def _use(use: Use) -> dict[str, Any]:

@@ -62,6 +62,10 @@ class Planner:
             return ""
         return f"this version measures ONNX Runtime, not {action.target.runtime}"
 
+    def asked_for(self, action: Action) -> bool:
+        """Return whether `fresh=` asks for an action."""
+        return action.name in self._fresh or action.step.name in self._fresh
+
     def look_ahead(self, action: Action) -> None:
         """Read what the action's key will need, while there is time; what is wrong with it is said in its turn."""
         with contextlib.suppress(BuilderError):
@@ -72,7 +76,7 @@ class Planner:
         """Return what becomes of an action whose input digests are known. Raises SourceError, DataError."""
         parts = key_parts(action, inputs, self._facts)
         key = key_of(parts)
-        asked_for = action.name in self._fresh or action.step.name in self._fresh
+        asked_for = self.asked_for(action)
         record = None if asked_for else self._store.lookup(key, lambda name: _current(action, name, self._facts))
         if record is not None:
             status = Status.DEFERRED if record.deferred else Status.CACHED

@@ -145,6 +145,7 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     """Return a step's action; a measurement for another machine is two: there (deferred), and here, by that name."""
     step = find_step(use.step)
     _check_runtime(use, step, recipe.target)
+    _check_toolchain(use, step)
     data = _data(use, step, recipe)
     inputs = {port: _input(use, step, port, before) for port in step.inputs}
     inputs |= _made(data, before)
@@ -172,6 +173,15 @@ def _check_runtime(use: Use, step: Step, target: Target) -> None:
         raise RecipeError(
             f"steps.{use.name}: target '{target.name}' runs {target.runtime}, which takes the ONNX file as it is",
             f"leave the step out: '~steps.{use.name}'",
+        )
+
+
+def _check_toolchain(use: Use, step: Step) -> None:
+    """What is measured or built for a device runs in processes of its own, which have the host's packages."""
+    if use.toolchain != HOST and step.need is not Need.ANYWHERE:
+        raise RecipeError(
+            f"steps.{use.name}: {step.name} depends on the machine and cannot run in the toolchain '{use.toolchain}'",
+            f"leave the toolchain out: steps.{use.name}.toolchain={HOST}",
         )
 
 

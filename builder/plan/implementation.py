@@ -63,10 +63,11 @@ class Code:
         return found
 
     def imported(self, modules: Iterable[str]) -> set[str]:
-        """Return every module that some modules, and all of ours that they reach, import."""
-        found = self.reached(modules)
-        files = {name: self._file(name) for name in found}
-        return {inner for name, file in files.items() if file for inner in self._imports(name, file)}
+        """Return every top-level module that some modules, and all of ours that they reach, import; not their own."""
+        asked = list(modules)
+        files = {name: self._file(name) for name in self.reached(asked)}
+        found = {inner for name, file in files.items() if file for inner in self._imports(name, file)}
+        return {name.partition(".")[0] for name in found} - {name.partition(".")[0] for name in (__name__, *asked)}
 
     def _digest(self, name: str, file: Path) -> str:
         if name not in self._digests:

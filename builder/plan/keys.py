@@ -30,6 +30,7 @@ from builder.specs import Data, Model
 from builder.step import Need
 from builder.store.statcache import FileState, StatCache, file_state
 from builder.toolchains.interpreter import Interpreter, find_interpreter
+from builder.toolchains.spec import HOST
 from builder.trouble import is_scarcity, trouble
 from builder.typed import to_plain
 
@@ -48,7 +49,8 @@ class Facts:
         self._devices: dict[str, tuple[dict[str, Any] | None, str]] = {}
         self._code: dict[str, dict[str, str]] = {}
         self._interpreters: dict[str, Interpreter] = {}
-        self._sources = Code(stats)
+        self._sources: dict[Path | None, Code] = {}
+        self._packages: dict[str, tuple[str, ...]] = {}
         self._installed: dict[tuple[str, ...], Installed] = {}
         self._toolchain = Toolchain(stats)
         self._states: dict[Path, FileState] = {}
@@ -59,10 +61,13 @@ class Facts:
         module, place = action.step.run.__module__, _code_of(action)
         name = f"{module} {place.file}" if place else module
         if name not in self._code:
-            self._code[name] = self._sources.reached((module, "builder.engine.worker"))
+            self._code[name] = self._sources_in(None).reached((module, "builder.engine.worker"))
             if place:
-                self._code[name] |= Code(self.stats, place.folder).reached((place.module,))
+                self._code[name] |= self._sources_in(place.folder).reached((place.module,))
         return self._code[name]
+
+    def _sources_in(self, folder: Path | None) -> Code:
+        return self._sources.setdefault(folder, Code(self.stats, folder))
 
     def interpreter(self, python: str) -> Interpreter:
         """Return where a Python of a version is. Raises ToolchainError."""
@@ -84,11 +89,23 @@ class Facts:
 
     def installed(self, action: Action) -> Installed:
         """Return what an action runs with in the host's toolchain."""
-        place = _code_of(action)
-        packages = packages_of(action, Code(self.stats, place.folder).imported((place.module,)) if place else ())
+        packages = self.packages(action)
         if packages not in self._installed:
             self._installed[packages] = self._toolchain.installed(packages)
         return self._installed[packages]
+
+    def packages(self, action: Action) -> tuple[str, ...]:
+        """Return the distributions that an action runs with in the host's toolchain."""
+        step, place = action.step, _code_of(action)
+        if step.toolchain == HOST and place is None:  # what it needs, it says
+            return step.packages
+        name = f"{step.name} {place.file if place else ''}"
+        if name not in self._packages:
+            imported = self._sources_in(None).imported((step.run.__module__,))
+            if place:
+                imported |= self._sources_in(place.folder).imported((place.module,))
+            self._packages[name] = packages_of(action, imported)
+        return self._packages[name]
 
     def samples(self, data: Data, *, fetched: bool) -> dict[str, Any]:
         """Return how samples are read and what the files of a dataset hold. Raises DataError."""
@@ -147,7 +164,8 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     """
     step = action.step
     if action.lazy:  # a lock says all of what it pins; how it is laid out is checked where it is used
-        return {"step": step.name, "toolchain": facts.toolchain(action)}
+        ways = {"implementation": facts.code(action), "toolchain": facts.toolchain(action)}
+        return {"step": step.name, **ways, "libc": _c_library()}  # which decides what files of a package are taken
     parts: dict[str, Any] = {"step": step.name, "options": to_plain(action.options), "inputs": dict(inputs)}
     if step.brings:
         parts["source"] = _source(action, facts)

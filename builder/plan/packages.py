@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 
 from builder.plan.graph import Action
 from builder.recipe.toolchains import find_toolchain
@@ -14,16 +15,16 @@ __all__ = ["packages_of"]
 def packages_of(action: Action, imported: Iterable[str]) -> tuple[str, ...]:
     """Return the distributions that an action runs with on the host.
 
-    They are its step's own and, for a step that has a toolchain of its own elsewhere, those that this toolchain asks
-    for, and whatever holds the modules that a project's own code imports.
+    They are its step's own, whatever holds the modules that it imports, and, for a step that has a toolchain of its
+    own elsewhere, those that this toolchain asks for: here another one may hold the same module.
     """
     step = action.step
-    if step.toolchain == HOST:
-        return step.packages
     return tuple(sorted({*step.packages, *_asked(step.toolchain), *_holding(imported)}))
 
 
 def _asked(toolchain: str) -> set[str]:
+    if toolchain == HOST:
+        return set()
     from packaging.requirements import Requirement
 
     return {Requirement(text).name for text in find_toolchain(toolchain).packages}
@@ -31,9 +32,12 @@ def _asked(toolchain: str) -> set[str]:
 
 def _holding(modules: Iterable[str]) -> set[str]:
     """Return the distributions that hold these top-level modules."""
-    tops = {name.partition(".")[0] for name in modules}
-    if not tops:
-        return set()
+    return {name for module in modules for name in _distributions().get(module, ())}
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Return top-level module -> the distributions that hold it. All that are installed are read: it takes a while."""
     from importlib.metadata import packages_distributions
 
-    return {name for top, names in packages_distributions().items() if top in tops for name in names}
+    return packages_distributions()

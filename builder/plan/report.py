@@ -83,6 +83,7 @@ def _plan(recipe: Recipe, actions: Sequence[Action], planner: Planner) -> list[P
                 continue
         planned[action.name] = Planned(decision)
     needed = {each.decision.action.toolchain for each in planned.values() if each.status is Status.BUILT}
+    needed |= {action.name for action in actions if action.lazy and planner.asked_for(action)}
     planned |= {action.name: _decided(recipe, action, planner) for action in actions if action.name in needed}
     return [planned[action.name] for action in actions if action.name in planned]
 

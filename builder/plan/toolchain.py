@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import platform
@@ -133,6 +132,8 @@ def _record(found: Distribution) -> str:
 
 def _own_files(record: str) -> Iterator[list[str]]:
     """Yield path and hash of each file, less those outside the package's folder: their first line names a Python."""
+    import csv
+
     for path, checksum, *_ in (line for line in csv.reader(record.splitlines()) if len(line) >= 2):
         folder, _, name = path.rpartition("/")
         added = folder.endswith(".dist-info") and "/" not in folder and name in _ADDED

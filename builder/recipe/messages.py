@@ -86,6 +86,10 @@ def _no_override(found: re.Match[str], overrides: Sequence[str]) -> RecipeError 
     return RecipeError(f"{place}there is no '{word}' to set", did_you_mean(word.split("@")[0], groups))
 
 
+def _there(found: re.Match[str], _overrides: Sequence[str]) -> RecipeError:
+    return RecipeError(f"on the command line: '{found[1]}' is there already", f"write it without +: {found[1]}=...")
+
+
 def _ambiguous(found: re.Match[str], _overrides: Sequence[str]) -> RecipeError:
     return RecipeError(f"'{found[1]}' is chosen twice", f"write 'override /{found[1]}: ...' in the recipe's defaults")
 
@@ -105,6 +109,7 @@ _PATTERNS = (
     (r"In '([^']+)': \w+ raised while composing config", _not_merged),
     (r"Could not override '([^']+)'", _no_override),
     (r"Multiple values for (\w+)", _ambiguous),
+    (r"Could not append to config. An item is already at '([^']+)'", _there),
     (r"Could not append.* '([^']+)'", _no_override),
     (r"must be a string or a list. Got NoneType", _null),
 )

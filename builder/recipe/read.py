@@ -21,6 +21,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME_LENGTH = 64
 _CODE = re.compile(r"[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("store", "sweeps")  # they lie beside the builds, under outputs/
+_OWN = ("data", "tokenizer", "tokens", "weights", "model", "conversion")  # actions of the recipe's own
 _MACHINE = tuple(Machine.__dataclass_fields__)
 _KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", *_MACHINE)
 
@@ -52,7 +53,7 @@ def read_recipe(
         overrides=overrides,
         notes=tuple(notes),
         hydra_files=files,
-        limits=_limits(plain["limits"] or {}, ["model", "data", *(use.name for use in steps)]),
+        limits=_limits(plain["limits"] or {}, [*_OWN, *(use.name for use in steps)]),
     )
     recipe.resolved.update(_resolved(recipe, gates))
     return recipe
@@ -100,9 +101,7 @@ def _model(node: dict[str, Any], choices: dict[str, Any]) -> Model:
 
 def _check_format(model: Model, sources: list[str]) -> None:
     """Check that there is a file where the format needs one, and that code is named where something can run it."""
-    weights = True
-    if model.format != "onnx":
-        weights = find_format(model.format).weights  # type: ignore[assignment]
+    weights = True if model.format == "onnx" else find_format(model.format).weights
     if len(sources) > 1 or (weights is True and not sources):
         raise RecipeError(f"model: expected exactly one of path, wheel and url, got {' and '.join(sources) or 'none'}")
     if weights is False and sources:

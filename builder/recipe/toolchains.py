@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from builder.errors import RecipeError, did_you_mean
 from builder.recipe.locations import conf_folders, shown
-from builder.toolchains.lock import check, parse
 from builder.toolchains.spec import HOST, Locked, Toolchain
 from builder.typed import from_plain
 
@@ -43,6 +43,8 @@ def find_toolchain(name: str) -> Toolchain:
 
 def find_locked(name: str) -> Locked:
     """Read a toolchain with its lock. Raises RecipeError where that is missing, damaged or out of date."""
+    from builder.toolchains.lock import check, parse
+
     toolchain, file = find_toolchain(name), lock_file(name)
     try:
         text = file.read_text(encoding="utf-8")
@@ -53,7 +55,7 @@ def find_locked(name: str) -> Locked:
         ) from error
     lock = parse(text, str(shown(file)))
     check(toolchain, lock)
-    return Locked(toolchain, lock, text)
+    return Locked(toolchain, replace(lock, sources=tuple(toolchain.sources)), text)
 
 
 def lock_file(name: str) -> Path:

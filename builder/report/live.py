@@ -69,8 +69,10 @@ class LiveTable:
         name = (event.build, event.action)
         with self._screen.lock:
             if event.kind == "planned":
-                self._rows.clear()
-                self._finished, self._total = 0, event.total
+                if not event.action:  # else it is one more
+                    self._rows.clear()
+                    self._finished = 0
+                self._total = event.total
             elif event.kind == "started":
                 self._rows[name] = _Row(action_name(event), event.estimate)
                 self._screen.start()

@@ -105,7 +105,7 @@ def _action(node: Node, delivered: Delivered) -> dict[str, Any]:
         "reason": outcome.reason,
         "key": outcome.key or None,
         "inputs": inputs,
-        "sources": {port: source for port, (source, _) in node.action.inputs.items()},
+        "sources": _sources(node),
         "outputs": {
             port: {"path": path, "sha256": tree.digest, "bytes": tree.bytes}
             for (name, port), (path, tree) in delivered.items()
@@ -120,6 +120,13 @@ def _action(node: Node, delivered: Delivered) -> dict[str, Any]:
         "hint": outcome.error.hint if outcome.error else None,
         "log": f"logs/{node.action.name}.log" if node.log else None,
     }
+
+
+def _sources(node: Node) -> dict[str, str]:
+    """Return input port -> action, with the one that put the toolchain together where this build looked at it."""
+    found = {port: source for port, (source, _) in node.action.inputs.items()}
+    tools = node.toolchain
+    return {**found, "toolchain": tools.action.name} if tools and tools.outcome else found
 
 
 def _artifacts(nodes: Sequence[Node], delivered: Delivered) -> list[dict[str, Any]]:

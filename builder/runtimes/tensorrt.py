@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -106,6 +105,8 @@ def _version() -> str:
 
 def _gpu() -> dict[str, str]:
     """Return what the driver says of the first GPU; a Jetson has no nvidia-smi of old, its L4T release stands in."""
+    import subprocess
+
     if TEGRA_RELEASE.exists():
         return {"l4t": TEGRA_RELEASE.read_text().partition("\n")[0].strip()}
     query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader"]
@@ -122,6 +123,8 @@ def build_engine(request: EngineRequest) -> dict[str, Any]:
 
     Raises StepError where TensorRT refuses the model, or the process dies.
     """
+    import subprocess
+
     command = [sys.executable, "-m", "builder.runtimes.tensorrt"]
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}

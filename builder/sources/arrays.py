@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile, ZipInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +19,8 @@ def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
     `numpy.savez` asks zipfile for the 64-bit form of every member, and its header is another one since Python 3.11.4.
     """
+    from zipfile import ZipFile, ZipInfo
+
     from numpy.lib.format import write_array
 
     with ZipFile(file, "w") as archive:

@@ -17,13 +17,21 @@ _KEPT = ("classlabels", "classes", "names", "stride", "task", "imgsz")  # what r
 
 
 def write_exported(job: Job, model: ModelProto) -> dict[str, Any]:
-    """Write the output port `model`, cleaned, and return facts about it: nodes, opset and size."""
+    """Write the output port `model`, cleaned, and return facts about it: nodes, opset and size.
+
+    Raises ModelError where the exporter took another opset than `model.opset` asks for: some do so without a word.
+    """
     from builder.onnxtools.files import mib, save, size_bytes
     from builder.onnxtools.graph import walk
     from builder.onnxtools.opset import opset
 
     clean(model)
     nodes, version = sum(1 for _ in walk(model.graph)), opset(model)
+    if job.model.opset not in (None, version):
+        raise ModelError(
+            f"model.opset asks for {job.model.opset}, and the exporter made opset {version}",
+            f"set model.opset={version}, or leave it out",
+        )
     folder = job.folder("model")
     save(model, folder)
     return {"nodes": nodes, "opset": version, "size": mib(size_bytes(folder))}

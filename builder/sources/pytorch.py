@@ -51,6 +51,11 @@ def read_state(job: Job) -> dict[str, Any]:
         ) from error
     except Exception as error:  # pickle, zip and torch raise classes of their own
         traceback.print_exc()
+        if not _is_torch(file):
+            raise ModelError(
+                f"the file is no file of PyTorch, or only a part of one ({file.stat().st_size:,} bytes)",
+                "download it again, or save it anew",
+            ) from error
         raise ModelError(
             f"{file.name} is no file of weights alone: it cannot be read without running code in it", _SAFE
         ) from error
@@ -60,6 +65,14 @@ def read_state(job: Job) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(each, torch.Tensor) for each in found.values()):
         raise ModelError(f"{file.name} holds no weights by name, but {type(found).__name__}", _SAFE)
     return {name.removeprefix(_PARALLEL): tensor for name, tensor in found.items()}
+
+
+def _is_torch(file: Path) -> bool:
+    """Say whether a file is a whole zip archive, or begins like the pickles that PyTorch wrote before 1.6."""
+    from zipfile import is_zipfile
+
+    with file.open("rb") as opened:
+        return is_zipfile(file) or opened.read(2) in (b"\x80\x02", b"\x80\x04")
 
 
 def fill(module: nn.Module, state: Mapping[str, Any]) -> None:

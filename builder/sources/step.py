@@ -12,7 +12,11 @@ __all__ = ["data_source", "model_source", "weights_source", "weights_suffix"]
 
 def weights_suffix(model: Model) -> str:
     """Return the end of the file name of a model, such as `.safetensors`: frameworks go by it."""
-    place = model.path or (model.wheel.member if model.wheel else model.url or "")
+    place = model.path or (model.wheel.member if model.wheel else "")
+    if model.url:
+        from urllib.parse import urlsplit
+
+        place = urlsplit(model.url).path  # less what a link of a download asks for, such as `?download=true`
     return PurePosixPath(place).suffix.lower()
 
 

@@ -62,7 +62,7 @@ def _tokenize(options: Options, job: Job) -> Result:
         found = [*reader_of(job.data).samples(job.data, split)]
         if not found:
             raise DataError(f"data '{job.data.name}': the split '{name}' has no texts")
-        encoded = [tokenizer.encode(bytes(sample.value).decode()) for sample in found]  # type: ignore[arg-type]
+        encoded = [tokenizer.encode(_text(sample)) for sample in found]
         _write(job.folder("data") / f"{name}.npz", options.inputs, encoded, found)
         longest, cut = max(map(len, encoded)), sum(bool(one.overflowing) for one in encoded)
         facts[name] = f"{len(found):,} texts of up to {longest} tokens" + (f", {cut:,} of them cut" if cut else "")
@@ -85,6 +85,11 @@ def _load(file: Path, max_length: int) -> Any:
     return tokenizer
 
 
+def _text(sample: Sample) -> str:
+    assert not isinstance(sample.value, dict)  # the reader of texts yields their bytes
+    return bytes(sample.value).decode()
+
+
 def _write(file: Path, inputs: list[str], encoded: list[Any], found: list[Sample]) -> None:
     """Write the arrays one text after another, int64, their lengths, and the scored pairs by number."""
     import numpy as np
@@ -100,7 +105,7 @@ def _write(file: Path, inputs: list[str], encoded: list[Any], found: list[Sample
         if other in numbers  # the other one may be in another portion
     ]
     lengths = np.array([len(one) for one in encoded], np.int64)
-    write_arrays(file, {**arrays, "lengths": lengths, "pairs": np.array(pairs, np.float64).reshape(-1, 3)})
+    write_arrays(file, {**arrays, "__lengths__": lengths, "__pairs__": np.array(pairs, np.float64).reshape(-1, 3)})
 
 
 tokens = Step(

@@ -13,14 +13,14 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from builder.digest import digest_file
 from builder.errors import StoreError
 from builder.store.actions import Record, read_record
-from builder.store.cas import Damaged
+from builder.store.cas import Damaged, Tree
 from builder.store.kept import read_all
 from builder.store.roots import roots
 from builder.store.store import Store
 from builder.store.usage import DIGEST
 from builder.trouble import trouble
 
-__all__ = ["Fault", "Reader", "Survey", "survey"]
+__all__ = ["Fault", "Reader", "Survey", "read_kept", "survey"]
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _GONE = (errno.ENOENT, errno.ENOTDIR)
@@ -143,10 +143,25 @@ def _read_folder(store: Store, digest: str, reader: Reader, found: Survey) -> No
     except (Damaged, StoreError, ValueError, KeyError, TypeError):
         found.faults.append(Fault("stray", path, "no listing says what belongs into it"))
         return
-    if fault := read_all(path, {entry.path: entry.sha256 for entry in tree.files}, reader.hash):
+    fault = read_kept(path, tree, reader.hash)
+    if fault:
         found.faults.append(Fault("object", path, f"it is {fault}"))
-    else:
+    elif fault is not None:
         found.folders.add(digest)
+
+
+def read_kept(path: Path, tree: Tree, digest: Callable[[Path], str | None]) -> str | None:
+    """Return what is wrong with a kept folder, '' for nothing, None where it is gone. Raises StoreError."""
+    try:
+        return read_all(path, {entry.path: entry.sha256 for entry in tree.files}, digest)
+    except FileNotFoundError:  # a build set it aside, or is removing from it
+        return "not there as a whole" if _kind(path) else None
+    except NotADirectoryError:
+        return f"{kind}, not a folder" if (kind := _kind(path)) else None
+    except OSError as error:
+        if error.errno in _ROTTEN:
+            return "damaged: the disk cannot read it"
+        raise trouble(error, path, doing="read") from error
 
 
 def _is_named(path: Path) -> bool:

@@ -105,7 +105,8 @@ class Content:
         try:
             self.check_kept(tree, again=True)
         except Damaged:  # none is there any more
-            self.folders.add(folder, tree.digest)
+            if not self.folders.add(folder, tree.digest):
+                self.check_kept(tree, again=True)
         return tree
 
     def check_kept(self, tree: Tree, *, again: bool = False) -> Path:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from stat import S_IMODE, S_IWGRP
 
-__all__ = ["make_folder", "remove_folder"]
+__all__ = ["make_folder", "make_removable", "remove_folder"]
 
 
 def make_folder(folder: Path, root: Path) -> Path:
@@ -32,16 +32,23 @@ def make_folder(folder: Path, root: Path) -> Path:
     return folder
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove a private folder and all in it, as far as one may, also where a step made a part of it read-only.
-
-    It needs one file handle at a time (shutil.rmtree one for each level), since there may be no more left.
-    """
+def make_removable(folder: Path) -> None:
+    """Let its owner remove what lies in a folder that can only be read."""
+    with contextlib.suppress(OSError):  # another user's: a group may remove what it may write
+        folder.chmod(folder.lstat().st_mode & 0o777 | 0o700)
     for place, folders, _ in os.walk(folder):
         for below in (Path(place, name) for name in folders):
             with contextlib.suppress(OSError):
                 if not below.is_symlink():
                     below.chmod(0o700)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a private folder and all in it, as far as one may, also where a step made a part of it read-only.
+
+    It needs one file handle at a time (shutil.rmtree one for each level), since there may be no more left.
+    """
+    make_removable(folder)
     for place, folders, files in os.walk(folder, topdown=False):
         for name in (*files, *folders):  # of the folders, links to some are left
             with contextlib.suppress(OSError):

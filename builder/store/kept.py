@@ -6,6 +6,7 @@ tens of thousands of files for every action that needs them would take longer th
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,29 +40,36 @@ class KeptFolders:
         return sorted(path.name for path in self._root.iterdir()) if self._root.is_dir() else []
 
     def prepare(self, folder: Path) -> dict[str, str]:
-        """Make a folder's files read-only and return their digests by path; empty folders go. Raises OSError.
+        """Make what lies in a folder read-only and return its files' digests; empty folders go. Raises OSError.
 
-        Whoever may use the store may read it, and may remove it where they may remove the rest of the store.
+        Whoever may use the store may read it, and may remove it where they may remove the rest of the store: in a
+        shared one its folders can be written.
         """
-        shared = S_IMODE(self._root.parent.stat().st_mode) & S_IWGRP
         for place, folders, names in os.walk(folder, topdown=False):
-            Path(place).chmod(0o775 if shared else 0o755)
+            Path(place).chmod(0o755 if place == str(folder) else self._mode())  # the folder itself will move
             if not names and not any(os.path.lexists(Path(place, name)) for name in folders) and place != str(folder):
                 Path(place).rmdir()
         for path in _files(folder):
             path.chmod(0o555 if os.access(path, os.X_OK) else 0o444)
         return {path.relative_to(folder).as_posix(): digest_file(path) for path in _files(folder)}
 
-    def add(self, folder: Path, digest: str) -> None:
-        """Move a prepared folder to its place, where none lies yet. Raises StoreError."""
+    def _mode(self) -> int:
+        return 0o775 if S_IMODE(self._root.parent.stat().st_mode) & S_IWGRP else 0o555
+
+    def add(self, folder: Path, digest: str) -> bool:
+        """Move a prepared folder to its place; False where another builder was faster. Raises StoreError."""
         final = self.path(digest)
         try:
             os.sync()  # tens of thousands of files: each on its own would take minutes
             make_folder(self._root, self._root.parent)
             folder.rename(final)
+            final.chmod(self._mode())
             self._believe(final, *_state(final))
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
             raise trouble(error, final) from error
+        return True
 
     def fault(self, digest: str, files: Mapping[str, str], *, again: bool = False) -> str:
         """Return what is wrong with a folder that should hold these files (path -> SHA-256), '' for nothing.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.errors import StoreError
 from builder.store.actions import Record, read_record
-from builder.store.audit import Fault, Reader, Survey
+from builder.store.audit import Fault, Reader, Survey, read_kept
 from builder.store.cas import Damaged, Tree
 from builder.store.store import Store
 
@@ -98,8 +98,19 @@ class Mender:
     def _put_away(self, fault: Fault) -> bool:
         if fault.kind == "object" and self._reader.again(fault.path) == fault.path.name:  # a build made it anew
             return True
+        if fault.path == self._store.content.folders.path(fault.path.name) and self._have_folder(fault.path.name):
+            return True
         self._store.set_aside(fault.path, fault.why)
         return not os.path.lexists(fault.path)
+
+    def _have_folder(self, digest: str) -> bool:
+        """Say whether a kept folder is there and right, as it is now: a build may have made it anew."""
+        if digest not in self._found.folders:
+            tree = self.tree(digest)
+            if tree is None or read_kept(self._store.content.folders.path(digest), tree, self._reader.again) != "":
+                return False
+            self._found.folders.add(digest)
+        return True
 
     def _take_back(self, digest: str) -> bool:
         copy = self._copies.get(digest)
@@ -145,7 +156,7 @@ class Mender:
             self.needed.add(digest)
             tree = self.tree(digest)
             if tree and tree.kept:
-                lost += [] if digest in self._found.folders else [digest]
+                lost += [] if self._have_folder(digest) else [digest]
                 continue
             files = {entry.sha256 for entry in tree.files} if tree else set()
             self.needed |= files

@@ -164,6 +164,8 @@ class Store:
         aside = self.root / "bad" / f"{path.name}-{secrets.token_hex(3)}"
         with contextlib.suppress(OSError):
             make_folder(aside.parent, self.root)
+            if path.is_dir() and not path.is_symlink() and not os.access(path, os.W_OK):
+                path.chmod(0o755)  # it can only be read, which holds a folder in its place
             path.rename(aside)
         self._warn(f"{path.name[:12]} in the store is set aside: {why}")
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from builder.errors import StoreError
-from builder.store.folders import make_folder
+from builder.store.folders import make_folder, make_removable
 from builder.store.roots import Root, roots
 from builder.store.store import Store
 from builder.store.usage import DIGEST, Amount, amount, objects, walk, workshops
@@ -101,6 +101,8 @@ class Sweep:
         try:
             size = amount(path).bytes if is_folder else path.lstat().st_size
             if not self._dry_run:
+                if is_folder:
+                    make_removable(path)
                 shutil.rmtree(path) if is_folder else path.unlink()
         except FileNotFoundError:  # somebody else removed it
             return

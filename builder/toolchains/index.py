@@ -49,7 +49,7 @@ _UV_PLACES = {
     "UV_CREDENTIALS_DIR": "\n",
 }
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s,'\"<>]+")
-_AUTHORITY = re.compile(r"(?<=://)[^/\s`'\"<>]+")
+_ADDRESS = re.compile(r"(?<=://)([^/\s`'\"<>]+)([^\s`'\"<>]*)")  # authority, and all that follows
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,23 @@ class Access:
     options: tuple[str, ...] = ()
 
     def hide(self, text: str) -> str:
-        """Return a text without the hosts, users and passwords of addresses, in whatever spelling they stand there."""
-        text = _AUTHORITY.sub("***", text)
-        return self._secrets.sub("***", text) if self._secrets else text
+        """Return a text without what addresses tell: host, user, password, query, and the path of an index.
+
+        They are found in whatever spelling they stand there; what lies below an index, such as a file's name, is told.
+        """
+        return self._secrets.sub("***", _ADDRESS.sub(self._rest, text))
+
+    def _rest(self, address: re.Match[str]) -> str:
+        path = self._paths.sub("***", re.split("[?#]", address[2])[0])
+        return re.sub(r"\*{3}(/\*{3})+", "***", f"***{path}")
 
     @cached_property
-    def _secrets(self) -> re.Pattern[str] | None:
-        words = sorted(set(_secrets(self.environment)), key=len, reverse=True)
-        return re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in words)) if words else None
+    def _secrets(self) -> re.Pattern[str]:
+        return _any_of(_secrets(self.environment))
+
+    @cached_property
+    def _paths(self) -> re.Pattern[str]:
+        return _any_of(_paths(self.environment))
 
 
 def index_access(user: Mapping[str, str], folder: Path) -> Access:
@@ -171,7 +180,20 @@ def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
         for url in _URL.findall(value):
             with contextlib.suppress(ValueError):
                 parts = urlsplit(url)
-                yield from _spellings([parts.username, parts.password, parts.hostname])
+                yield from _spellings([parts.username, parts.password, parts.hostname, parts.query])
+
+
+def _paths(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield the parts of the paths of the addresses in an environment: some indexes have their token there."""
+    for url in _URL.findall("\n".join(environment.values())):
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(url)
+            yield from _spellings(parts.path.split("/") if parts.hostname else [])
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(set(words), key=len, reverse=True)
+    return re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in longest_first) or "(?!)")
 
 
 def _spellings(words: Iterable[str | None]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -92,6 +91,8 @@ def _known(place: Path, stats: StatCache) -> Interpreter | None:
 
 
 def _ask(place: Path) -> Interpreter | None:
+    import subprocess
+
     try:
         done = subprocess.run(
             [str(place), "-I", "-S", "-c", _ASK], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S

@@ -29,17 +29,22 @@ class Pin:
 
 @dataclass(frozen=True)
 class Lock:
-    """Every package of a toolchain, pinned; `asked` is the digest of the request that it answers."""
+    """Every package of a toolchain, pinned; `asked` is the digest of the request that it answers.
+
+    Of `sources` a pin says which archive is built; what is built from it is in no wheel.
+    """
 
     python: str
     asked: str
     pins: Mapping[str, Pin]
+    sources: tuple[str, ...] = ()  # as the toolchain names them
 
     @property
     def digest(self) -> str:
         """Return what stands for the lock in action keys: how the file is laid out does not matter."""
         pins = {name: [pin.version, sorted(pin.hashes), pin.marker] for name, pin in self.pins.items()}
-        return digest_json("builder.lock.v1", {"python": self.python, "pins": pins})
+        built = {"sources": sorted(self.sources)} if self.sources else {}
+        return digest_json("builder.lock.v1", {"python": self.python, "pins": pins, **built})
 
 
 @dataclass

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +21,9 @@ _MIB = 1 << 20
 
 def _install(_options: None, job: Job) -> Result:
     """Fetch the locked packages and lay them out in `toolchain/`. Raises ToolchainError."""
+    import subprocess
+    import tempfile
+
     from builder.toolchains.index import Access
     from builder.toolchains.lock import parse
     from builder.toolchains.uv import Fetching, install
@@ -52,6 +52,8 @@ def _install(_options: None, job: Job) -> Result:
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
+    import shutil
+
     for path in (folder / name for name in names):
         if path.is_dir():
             shutil.rmtree(path)

@@ -159,6 +159,8 @@ def _hint(name: str, words: str, *, locked: bool) -> str:
     lock = f"python -m builder toolchain lock {name}"
     if any(sign in words for sign in _REFUSED):
         return "the index wants other credentials: 'pip config list' shows what uv was told, and what UV_* says wins"
+    if "No space left" in words:
+        return "make room on the disk of the store, or name another one: store=FOLDER"
     if "no trusted hash" in words:
         return f"another package of the lock requires it, and the lock has lost it: {lock}"
     if "hash" in words.lower():

@@ -14,7 +14,7 @@ from builder.onnxtools.files import mib
 from builder.outcomes import ExitCode, Reproducible, Status, Verified
 from builder.plan.graph import Action
 from builder.plan.why import compare, in_words
-from builder.sources.step import weights_suffix
+from builder.sources.step import weights_source, weights_suffix
 from builder.store.actions import Record
 from builder.store.cas import Entry, Tree
 from builder.store.store import Store
@@ -146,7 +146,7 @@ def _judged(
 def _declared(node: Node, record: Record, store: Store) -> Judged:
     """Judge what was fetched by the sha256 that conf/ declares."""
     action = node.action
-    name = "model.onnx" if action.model.format == "onnx" else f"weights{weights_suffix(action.model)}"
+    name = f"weights{weights_suffix(action.model)}" if action.step is weights_source else "model.onnx"
     expected = {name: action.model.sha256} if action.data is None else action.data.sha256
     found = {entry.path: entry.sha256 for port in record.outputs.values() for entry in store.content.tree(port).files}
     if wrong := [name for name, digest in expected.items() if found.get(name) != digest]:

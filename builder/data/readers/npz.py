@@ -1,7 +1,8 @@
 """Arrays of numpy: an .npz with `samples`, or one array for each model input, and `labels`; or a plain .npy.
 
-Rows of different lengths lie one after another in each array, and `lengths` says where they end. `pairs` [p, 3] says
-how alike samples are: the numbers of both, counted from 0, and a score.
+Rows of different lengths lie one after another in each array, and `__lengths__` says where they end.
+`__pairs__` [p, 3] says how alike samples are: the numbers of both, counted from 0, and a score. Any other name may be a
+model input's.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _read(data: Data, split: Split) -> _Table:
 
     path = locate(data, split.path, "file")
     arrays = _load(data, path, "samples")
-    labels, lengths, pairs = (arrays.pop(name, None) for name in ("labels", "lengths", "pairs"))
+    labels, lengths, pairs = (arrays.pop(name, None) for name in ("labels", "__lengths__", "__pairs__"))
     if split.labels:
         labels = _load(data, locate(data, split.labels, "file of labels"), "labels").get("labels")
     if not arrays:
