@@ -220,7 +220,9 @@ steps:
     shutil.rmtree(kept_folders(tiny)[0])
     (tiny.folder.parent / "wheels/tiny-1.0-py3-none-any.whl").unlink()
     words = ("fresh=[first,second]", "steps.asks.number=2", "jobs=1", "output=json")
-    found = statuses(json.loads(tiny.run("recipe=small", *words).stdout))  # `later` comes after the toolchain failed
+    done = tiny.run("recipe=small", *words)
+    assert done.stdout, done.stderr
+    found = statuses(json.loads(done.stdout))  # `later` comes after the toolchain failed
 
     assert (found["toolchain.tiny"], found["asks"], found["later"]) == ("failed", "skipped", "cached")
 

@@ -155,7 +155,7 @@ def _error(name: str, lines: list[str], *, locked: bool) -> ToolchainError:
     return ToolchainError(f"toolchain {name}: {reason}", _hint(name, words, locked=locked))
 
 
-def _hint(name: str, words: str, *, locked: bool) -> str:
+def _hint(name: str, words: str, *, locked: bool) -> str:  # noqa: PLR0911  a list of cases
     lock = f"python -m builder toolchain lock {name}"
     if any(sign in words for sign in _REFUSED):
         return "the index wants other credentials: 'pip config list' shows what uv was told, and what UV_* says wins"
