@@ -219,7 +219,7 @@ steps:
     built(tiny)
     shutil.rmtree(kept_folders(tiny)[0])
     (tiny.folder.parent / "wheels/tiny-1.0-py3-none-any.whl").unlink()
-    words = ("fresh=[first,second]", "steps.asks.number=2", "jobs=1", "output=json")
+    words = ("fresh=[first,second]", "+steps.asks.number=2", "jobs=1", "output=json")
     done = tiny.run("recipe=small", *words)
     assert done.stdout, done.stderr
     found = statuses(json.loads(done.stdout))  # `later` comes after the toolchain failed
