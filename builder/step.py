@@ -22,7 +22,7 @@ from typing import Any
 from builder.outcomes import Reproducible
 from builder.specs import Data, Model
 
-__all__ = ["Job", "Kind", "Need", "Result", "Step", "silent", "step"]
+__all__ = ["Job", "Kind", "Need", "Result", "Step", "exporter", "silent", "step"]
 
 
 class Kind(Enum):
@@ -154,3 +154,28 @@ def step(
         )
 
     return register
+
+
+# Of a model that is to be exported: all that says what it is and how it shall be called.
+_EXPORTED = ("format", "task", "code", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
+
+
+def exporter(
+    *, toolchain: str, splits: tuple[str, ...] = ("test?",), **more: Any
+) -> Callable[[Callable[[None, Job], Result]], Step]:
+    """Turn a function into what exports models of the format that its file is named after.
+
+    It gets the model's file at the port `weights`, where there is one, and writes `model` and `samples`. It is
+    `per_cpu`: frameworks sum floating-point numbers in an order of their own.
+    """
+    return step(
+        options=type(None),
+        rank=5,
+        inputs={"weights": Kind.WEIGHTS},
+        outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
+        reproducible=Reproducible.PER_CPU,
+        toolchain=toolchain,
+        model_facts=_EXPORTED,
+        splits=lambda _options: splits,
+        **more,
+    )

@@ -62,8 +62,15 @@ def test_labels_count_by_how_many_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_finite_on_one_side_alone_is_refused(tmp_path: Path, bad: float) -> None:
+    scores = np.zeros((6, 3), np.float32)
+    scores[0, 0] = bad
     with pytest.raises(ModelError, match="is finite where its source's is not"):
-        compared(exported(tmp_path, bad))
+        compared(exported(tmp_path, scores=scores))
+
+
+def test_a_source_that_makes_no_number_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="'scores' holds no number"):
+        compared(exported(tmp_path, np.nan))
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:

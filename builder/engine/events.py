@@ -11,7 +11,10 @@ __all__ = ["Event", "Events"]
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened: `planned`, `started`, `progress`, `finished`, `warning`, `note`, and what about it."""
+    """One thing that happened: `planned`, `started`, `progress`, `finished`, `warning`, `note`, and what about it.
+
+    `planned` tells how many actions there are; one that names an action, that this one has come to them.
+    """
 
     kind: str
     build: str = ""

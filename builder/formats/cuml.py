@@ -6,23 +6,16 @@ import sys
 from importlib.util import find_spec
 
 from builder.errors import StepError, ToolchainError
-from builder.formats.sklearn import FACTS, export, splits
-from builder.outcomes import Reproducible
-from builder.step import Job, Kind, Result, step
+from builder.formats.sklearn import SPLITS, export
+from builder.step import Job, Result, exporter
 
 __all__ = ["cuml"]
 
 
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # and, on a GPU, for GPUs and drivers that are alike
+@exporter(
     toolchain="sklearn",  # that of cuML brings CUDA along: where there is a GPU, ask for it with model.toolchain=cuml
-    model_facts=FACTS,
-    splits=splits,
     accelerator=True,
+    splits=SPLITS,
 )
 def cuml(_options: None, job: Job) -> Result:
     """Fit an estimator with cuML in the place of scikit-learn, and convert it as a model of format sklearn.

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
-from builder.outcomes import Reproducible
 from builder.specs import DType, Tensor
-from builder.step import Job, Kind, Result, step
+from builder.step import Job, Result, exporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,25 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["keras"]
 
-FACTS = ("format", "code", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
 
 _SEED = 0
 
 
-def splits(_options: Any) -> tuple[str, ...]:
-    return ("test?",)
-
-
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # TensorFlow folds constants, and computes what is compared
-    toolchain="tensorflow",
-    model_facts=FACTS,
-    splits=splits,
-)
+@exporter(toolchain="tensorflow")
 def keras(_options: None, job: Job) -> Result:
     """Load a model of Keras, or have `model.code` build it, and convert it with tf2onnx.
 

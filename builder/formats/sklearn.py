@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
-from builder.outcomes import Reproducible
-from builder.step import Job, Kind, Result, step
+from builder.step import Job, Result, exporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-__all__ = ["FACTS", "export", "sklearn", "splits"]
+__all__ = ["SPLITS", "export", "sklearn"]
 
 OPSET = 18  # where a recipe says nothing; what torch.onnx writes too
-FACTS = ("format", "task", "code", "arguments", "inputs", "outputs", "opset")
+SPLITS = ("train?", "test?")
 # Trees compare with float32 numbers in ONNX, so a value that was scaled may fall on the other side of a threshold.
 _REMEDY = (
     "trees tell values apart that a step before them has rounded otherwise, and equal scores: leave out the scaling, "
@@ -28,20 +27,7 @@ _METHODS = {"label": ("predict",), "probabilities": ("predict_proba", "decision_
             "scores": ("decision_function", "transform")}  # fmt: skip
 
 
-def splits(_options: Any) -> tuple[str, ...]:
-    return ("train?", "test?")
-
-
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # fitting sums floating-point numbers
-    toolchain="sklearn",
-    model_facts=FACTS,
-    splits=splits,
-)
+@exporter(toolchain="sklearn", splits=SPLITS)
 def sklearn(_options: None, job: Job) -> Result:
     """Fit or load an estimator and convert it with skl2onnx, its scores as numbers and not as a list of mappings.
 

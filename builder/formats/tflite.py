@@ -7,37 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
-from builder.outcomes import Reproducible
 from builder.specs import DType, Tensor
-from builder.step import Job, Kind, Result, step
+from builder.step import Job, Result, exporter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["tflite"]
 
-FACTS = ("format", "inputs", "outputs", "opset", "constants", "shapes")
 
 _MAGIC = b"TFL3"  # after the first four bytes (tensorflow/compiler/mlir/lite/schema/schema.fbs, file_identifier)
 _INPUT = re.compile(r"(?:\w*serving_default_)?(.+?)(?::\d+)?")  # serving_default_image:0
 _OUTPUT = re.compile(r"(?:StatefulPartitionedCall(?:_\d+)?|Identity(?:_\d+)?)(?::\d+)?")  # says nothing
 
 
-def splits(_options: Any) -> tuple[str, ...]:
-    return ("test?",)
-
-
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # what LiteRT makes of the samples is
-    toolchain="tensorflow",
-    weights=True,
-    model_facts=FACTS,
-    splits=splits,
-)
+@exporter(toolchain="tensorflow", weights=True)
 def tflite(_options: None, job: Job) -> Result:
     """Convert a .tflite file with tf2onnx, and run it in LiteRT's own interpreter for comparison.
 

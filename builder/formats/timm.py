@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError, did_you_mean
-from builder.outcomes import Reproducible
-from builder.step import Job, Kind, Result, step
+from builder.step import Job, Result, exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,25 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["timm"]
 
-FACTS = ("format", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
 _FILE = "model.safetensors"  # what timm's models have on the hub
 _PLACES = re.compile(r"checkpoint_path|cache_dir|pretrained_.*")  # where timm.create_model would take weights from
 
 
-def splits(_options: Any) -> tuple[str, ...]:
-    return ("test?",)
-
-
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # what the module makes of the samples is
-    toolchain="timm",
-    model_facts=FACTS,
-    splits=splits,
-)
+@exporter(toolchain="timm")
 def timm(_options: None, job: Job) -> Result:
     """Make a model that timm knows by name, load its weights, and export it with torch.onnx.
 

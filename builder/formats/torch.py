@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from builder.errors import ModelError
-from builder.outcomes import Reproducible
-from builder.step import Job, Kind, Result, step
+from builder.step import Job, Result, exporter
 
 __all__ = ["torch"]
 
-FACTS = ("format", "code", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
 
-
-def splits(_options: Any) -> tuple[str, ...]:
-    return ("test?",)
-
-
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # what the module makes of the samples is
-    toolchain="torch",
-    model_facts=FACTS,
-    splits=splits,
-)
+@exporter(toolchain="torch")
 def torch(_options: None, job: Job) -> Result:
     """Make a module, load its weights, and export it with torch.onnx.
 

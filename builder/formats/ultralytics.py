@@ -7,19 +7,17 @@ import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from builder.errors import ModelError
-from builder.outcomes import Reproducible
 from builder.specs import Tensor
-from builder.step import Job, Kind, Result, step
+from builder.step import Job, Result, exporter
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["ultralytics"]
 
-FACTS = ("format", "arguments", "inputs", "outputs", "opset", "constants", "shapes")
 
 _INPUTS = {"images": Tensor(["batch", 3, 640, 640])}  # what Ultralytics trains and exports for, unless told otherwise
 _ARGUMENTS = ("network", "classes")
@@ -27,20 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # no path: such a file would be in n
 _OFFLINE = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 
 
-def splits(_options: Any) -> tuple[str, ...]:
-    return ("test?",)
-
-
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # folding batch normalization sums floating-point numbers
-    toolchain="ultralytics",
-    model_facts=FACTS,
-    splits=splits,
-)
+@exporter(toolchain="ultralytics")
 def ultralytics(_options: None, job: Job) -> Result:
     """Make a network by its name, load its weights, and export it with torch.onnx as Ultralytics' own exporter does.
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
-from builder.formats.sklearn import FACTS, splits
-from builder.outcomes import Reproducible
-from builder.step import Job, Kind, Result, step
+from builder.formats.sklearn import SPLITS
+from builder.step import Job, Result, exporter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -24,16 +23,7 @@ _REMEDY = "onnxmltools is right for one number or score a class from gradient-bo
 _METHODS = {"label": "predict", "probabilities": "predict_proba", "variable": "predict"}
 
 
-@step(
-    options=type(None),
-    rank=5,
-    inputs={"weights": Kind.WEIGHTS},
-    outputs={"model": Kind.ONNX, "samples": Kind.SAMPLES},
-    reproducible=Reproducible.PER_CPU,  # fitting sums floating-point numbers
-    toolchain="sklearn",
-    model_facts=FACTS,
-    splits=splits,
-)
+@exporter(toolchain="sklearn", splits=SPLITS)
 def xgboost(_options: None, job: Job) -> Result:
     """Fit or load boosted trees and convert them with onnxmltools.
 

@@ -96,11 +96,12 @@ def _decided(recipe: Recipe, action: Action, planner: Planner) -> Planned:
 
 
 def _waiting(sources: Iterable[Planned]) -> list[str]:
-    return [
+    names = (
         each.decision.action.name
         for each in sources
         if each.decision.record is None and each.status is not Status.DEFERRED
-    ]
+    )
+    return [*dict.fromkeys(names)]
 
 
 def _missing(inputs: Inputs, planned: dict[str, Planned]) -> str:

@@ -50,6 +50,11 @@ def _difference(name: str, found: NDArray[Any], source: NDArray[Any]) -> dict[st
     if source.dtype.kind not in "fc":
         return {"unequal": int((found != source).sum()), "count": int(source.size)}
     finite = np.isfinite(source)
+    if source.size and not finite.any():
+        raise ModelError(
+            f"the source's own output '{name}' holds no number: all of it is infinite or no number (NaN)",
+            "look at its weights, and at what the samples are like after data.preprocess",
+        )
     if not np.array_equal(found[~finite], source[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
         raise ModelError(
             f"the exported model's output '{name}' is finite where its source's is not, or the other way round",
