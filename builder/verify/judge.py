@@ -90,7 +90,7 @@ def judge_alone(first: Node, store: Store) -> Judged | None:  # noqa: PLR0911  a
     if outcome.record is None:
         return _judged(first, Verified.NOT_JUDGED, outcome.reason)
     if action.lazy:
-        return _judged(first, Verified.NOT_JUDGED, "its packages have the hashes of their lock; they are not fetched again")
+        return _judged(first, Verified.NOT_JUDGED, "its packages have the hashes of their lock")
     if action.reproducible is Reproducible.MEASURED:
         return _judged(first, Verified.NOT_JUDGED, "a measurement is never had twice")
     if not outcome.record.outputs:
