@@ -63,6 +63,7 @@ def measured(name: str) -> dict[str, Any]:
         "cached_s": round(cached_s, 2),
         "host": f"{host['processor']}, {host['cores']} cores, Python {platform.python_version()}",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "load": round(os.getloadavg()[1], 1),
     }
 
 
@@ -77,7 +78,9 @@ def _seconds(command: list[str], folder: str, environment: dict[str, str]) -> fl
 def table(rows: dict[str, dict[str, Any]]) -> str:
     rule = "|" + "---|" * (HEAD.count("|") - 1)
     hosts = sorted({f"{row['host']}, {row['date']}" for row in rows.values()})
-    lines = [HEAD, rule, *(line(name, rows[name]) for name in sorted(rows)), "", f"On {'; '.join(hosts)}."]
+    loads = [row["load"] for row in rows.values()]
+    where = f"On {'; '.join(hosts)}, load average {min(loads):g} to {max(loads):g} over five minutes."
+    lines = [HEAD, rule, *(line(name, rows[name]) for name in sorted(rows)), "", where]
     return "\n".join(lines) + "\n"
 
 
