@@ -245,3 +245,12 @@ def test_a_wheel_is_never_installed(packaged: Project) -> None:
     from importlib.metadata import distributions
 
     assert "tiny-model" not in {d.metadata["Name"] for d in distributions()}
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated(small: Project) -> None:
+    small.write("conf/model/web.yaml", f"url: https://bob:secret@localhost:1/m.onnx\nsha256: '{'0' * 64}'\n")
+    refused = small.run("recipe=small", "model=web")
+
+    assert refused.returncode == 2
+    assert "would be kept in every report" in refused.stderr
+    assert "secret" not in refused.stdout + refused.stderr

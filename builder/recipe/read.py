@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from builder.errors import RecipeError, did_you_mean
 from builder.recipe.schema import CONVERSION_GATE, GATES, MAX_CONVERSION_DIFFERENCE, Gate, Limits, Machine, Recipe, Use
@@ -96,6 +97,10 @@ def _model(node: dict[str, Any], choices: dict[str, Any]) -> Model:
         raise RecipeError(f"model.sha256: expected 64 hexadecimal digits, got '{model.sha256}'")
     if model.url and not model.url.startswith("https://"):
         raise RecipeError(f"model.url: expected an https address, got '{model.url}'")
+    if model.url and "@" in urlsplit(model.url).netloc:
+        raise RecipeError(
+            "model.url: a user or password in the address would be kept in every report", "fetch it: model.path=FILE"
+        )
     return model
 
 
