@@ -67,7 +67,7 @@ def build(
     """
     if isinstance(recipes, Recipe | str) or not recipes:
         raise UsageError("build takes a list of recipes", "write build([compose(['recipe=NAME'])])")
-    events = Events(*readers, Prepare())
+    events = Events(*readers)
     graphs = [graph(recipe) for recipe in recipes]
     check_machine(recipes, graphs)
     guard = Guard.find(recipes, events)
@@ -123,7 +123,10 @@ def _build(
             eager=eager,
             judge=guard.judge,
         )
+        prepare = Prepare()
+        events.add(prepare)
         engine.run([node for nodes in plans for node in nodes])
+        prepare.wait()
         idle = [node.action for nodes in plans for node in nodes if node.outcome is None]
         plans = [[node for node in nodes if node.outcome is not None] for nodes in plans]
         folders = deliver(recipes, plans, store, stats, events, sweep=sweep)

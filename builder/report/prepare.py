@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from threading import Thread
 
 from builder.engine.events import Event
@@ -13,15 +14,21 @@ class Prepare:
     """Reads a build's events: when the first action starts, there is time."""
 
     def __init__(self) -> None:
-        self._begun = False
+        self._thread: Thread | None = None
 
     def __call__(self, event: Event) -> None:
-        if event.kind == "started" and not self._begun:
-            self._begun = True
-            Thread(target=_compile, daemon=True).start()
+        if event.kind == "started" and self._thread is None:
+            self._thread = Thread(target=_compile, daemon=True)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Return when it is done: what comes now may need every file handle that there is."""
+        if self._thread is not None:
+            self._thread.join()
 
 
 def _compile() -> None:
-    from builder.report.page import environment
+    with contextlib.suppress(Exception):  # whoever writes the page is told
+        from builder.report.page import environment
 
-    environment().get_template("page.html")
+        environment().get_template("page.html")

@@ -32,6 +32,7 @@ def private_folder(parent: Path, name: Callable[[], str], mode: int = 0o700) -> 
     finally:
         remove_folder(folder)
         lock.release()
+        remove_folder(folder)  # where it took the file handle that the lock had
 
 
 def is_dead(folder: Path) -> bool:
