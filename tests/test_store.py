@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +22,7 @@ from builder.store.cas import Damaged
 from builder.store.locks import Lock, check_locking
 from builder.store.statcache import StatCache, file_state
 from builder.store.store import Store
+from builder.store.tag import claim
 
 
 @pytest.fixture
@@ -309,3 +312,23 @@ def test_a_folder_that_holds_something_else_is_never_made_a_store(stats: StatCac
 
     assert mine.read_text() == "mine"
     assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / Path(name).parts[0]]
+
+
+def test_builders_that_begin_at_once_all_take_a_new_folder_for_a_store(tmp_path: Path) -> None:
+    """By chance: with the tag asked for before the look into the folder, this failed in each of 8 runs."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def begin(root: Path, together: Barrier) -> None:
+        together.wait()
+        claim(root)
+
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for number in range(300):
+                together = Barrier(4)
+                claims = [threads.submit(begin, tmp_path / str(number), together) for _ in range(4)]
+                for claimed in claims:
+                    claimed.result()
+    finally:
+        sys.setswitchinterval(before)

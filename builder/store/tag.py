@@ -19,7 +19,8 @@ def claim(root: Path) -> None:
     """Make a folder a store, if it is empty or not there yet. Raises StoreError for any other, OSError."""
     if (root / _TAG).exists():
         return
-    if not is_store(root) and root.is_dir() and any(root.iterdir()):
+    # Looked into first, asked for its tag after: another builder may be making it a store, and its tag comes first.
+    if root.is_dir() and any(root.iterdir()) and not is_store(root):
         raise StoreError(f"{root} is no store and not empty", "name another folder: store=FOLDER or BUILDER_STORE")
     root.mkdir(parents=True, exist_ok=True)
     (root / _TAG).write_text(_CONTENT, encoding="ascii")
