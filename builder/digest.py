@@ -9,15 +9,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["canonical", "copy_hashed", "digest_bytes", "digest_file", "digest_json", "digest_tagged"]
+__all__ = ["canonical", "copy_hashed", "digest_bytes", "digest_file", "digest_json", "digest_tagged", "read_bytes"]
 
 _CHUNK = 1 << 20
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical(value: Any) -> bytes:
     """Return JSON with sorted keys, no spaces, plain UTF-8: equal values, equal bytes. NaN is refused."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    return _JSON.encode(value).encode()
 
 
 def digest_json(tag: str, value: Any) -> str:
@@ -32,6 +32,21 @@ def digest_tagged(tag: str, content: bytes) -> str:
 
 def digest_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Return the bytes of a small file, at half the price of `Path.read_bytes`: a build reads two for each action."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        parts = [os.read(descriptor, _CHUNK)]
+        while parts[-1]:
+            parts.append(os.read(descriptor, _CHUNK))
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return b"".join(parts)
 
 
 def digest_file(path: Path) -> str:

@@ -11,11 +11,14 @@ import math
 import types
 import typing
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar
 
 from builder.errors import RecipeError, did_you_mean
 
 __all__ = ["from_plain", "to_plain"]
+
+_PLAIN = (str, int, float, bool)
 
 T = TypeVar("T")
 
@@ -27,8 +30,10 @@ def from_plain(cls: type[T], value: object, where: str) -> T:
 
 def to_plain(value: Any) -> Any:
     """Return dataclasses as dicts and enums as their words, ready for JSON."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {name: to_plain(getattr(value, name)) for name in _field_names(type(value))}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):
@@ -36,6 +41,11 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
+
+
+@cache
+def _field_names(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def _convert(hint: Any, value: object, where: str) -> object:  # noqa: PLR0911  a table of kinds

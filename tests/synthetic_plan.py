@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from synthetic_steps import Options, content, identity, make
 
 from builder.plan.graph import Action
 from builder.specs import Data, Model, Reader, Split, Target
-from builder.step import Kind
+from builder.step import Kind, Step
 
 __all__ = ["NAME", "Spec", "actions_of", "chains", "expected", "identities", "write_sources"]
 
@@ -54,13 +55,18 @@ def _action(entry: Spec, folder: Path, logged: bool) -> Action:
     options = {name: entry[name] for name in ("size", "sleep_ms", "comment") if name in entry}
     return Action(
         name=entry["name"],
-        step=replace(make, inputs=dict.fromkeys(inputs, Kind.DATA)),
+        step=_step(tuple(inputs)),
         options=Options(_text(entry), **options),
         inputs=inputs,
         model=Model(NAME),
         data=data,
         target=Target(NAME),
     )
+
+
+@cache
+def _step(ports: tuple[str, ...]) -> Step:
+    return replace(make, inputs=dict.fromkeys(ports, Kind.DATA))
 
 
 def _text(entry: Spec) -> str:

@@ -45,7 +45,7 @@ def test_the_recipe_alone_says_which_toolchain_it_runs_in(project: Project) -> N
     assert "toolchain.cuml" in large.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.formats
 def test_without_a_gpu_scikit_learn_fits_it_and_the_build_says_so(
     project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

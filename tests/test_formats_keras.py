@@ -12,7 +12,7 @@ from exports import action, exporting, toolchain_store
 from frameworks import ask, model_of, run_in
 from projects import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.formats
 
 _SAVE = """
 import keras, numpy as np

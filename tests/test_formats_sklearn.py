@@ -10,7 +10,7 @@ import pytest
 from exports import action, exporting, toolchain_store
 from projects import ROOT, Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.formats
 
 _CODE = """\
 import joblib

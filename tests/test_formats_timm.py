@@ -14,7 +14,7 @@ from builder.formats.timm import timm
 from builder.specs import Model
 from builder.step import Job
 
-slow = pytest.mark.slow
+formats = pytest.mark.formats
 
 _MODEL = """\
 name: mine
@@ -46,7 +46,7 @@ def test_weights_that_no_digest_names_are_refused(name: str, tmp_path: Path) -> 
     assert "model.url and model.sha256" in str(refused.value.hint)
 
 
-@slow
+@formats
 def test_random_weights_are_the_same_in_every_folder(make_project: Callable[[str], Project], store: Path) -> None:
     projects = [a_model(make_project(name), store) for name in ("here", "else/where")]
 
@@ -57,7 +57,7 @@ def test_random_weights_are_the_same_in_every_folder(make_project: Callable[[str
     assert made[0]["outputs"]["model"]["sha256"] == made[1]["outputs"]["model"]["sha256"]
 
 
-@slow
+@formats
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -18,7 +18,7 @@ from projects import ROOT, Project
 from builder.data.dataset import samples
 from builder.specs import Data, Layout, Preprocess, Reader, Split
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.formats
 
 _CODE = """\
 from torch import nn

@@ -13,7 +13,7 @@ from exports import action, exporting, toolchain_store
 from frameworks import ask, model_of, run_in
 from projects import ROOT, Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.formats
 
 _SMALL = """\
 format: ultralytics

@@ -9,7 +9,7 @@ import pytest
 from exports import action, exporting, toolchain_store
 from projects import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.formats
 
 _CODE = """\
 import pickle

@@ -101,7 +101,7 @@ def test_a_recipe_may_not_name_the_code(mine: Project) -> None:
     assert "'model.code' names code, so a recipe cannot set it" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.formats
 def test_the_files_and_commands_of_the_readme_work_as_written(mine: Project, store: Path) -> None:
     import onnx
 
@@ -123,7 +123,7 @@ def test_the_files_and_commands_of_the_readme_work_as_written(mine: Project, sto
     assert top1.startswith("1.0000 -> 1.0000"), top1
 
 
-@pytest.mark.slow
+@pytest.mark.formats
 def test_an_edit_of_a_layer_exports_again_and_one_of_a_readme_does_not(mine: Project, store: Path) -> None:
     exporting(mine, store)
     words = ("recipe=mine", "~steps.benchmark", "~steps.quantize", "gates.min_agreement=null")

@@ -176,7 +176,7 @@ def test_a_result_that_cannot_be_read_for_a_moment_is_not_set_aside(
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("builtins.open", too_many)
+        patch.setattr("os.open", too_many)
         with pytest.raises(StoreError, match="no file handles left"):
             lookup(store)
 

@@ -378,7 +378,7 @@ def build(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.formats
 def test_texts_become_tokens_in_a_toolchain_and_anew_only_when_the_tokenizer_or_a_text_changes(
     online: Project,
 ) -> None:
@@ -404,7 +404,7 @@ def test_texts_become_tokens_in_a_toolchain_and_anew_only_when_the_tokenizer_or_
     assert "cannot read the tokenizer" in build(project, "recipe=words").stdout
 
 
-@pytest.mark.slow
+@pytest.mark.formats
 def test_minilm_ranks_the_pairs_of_lee_as_well_in_int8(online: Project) -> None:
     done = build(online, "recipe=minilm_int8", "~steps.benchmark", "output=json")
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.digest import canonical, digest_json, digest_tagged
+from builder.digest import canonical, digest_json, digest_tagged, read_bytes
 from builder.store.folders import make_folder
 from builder.trouble import trouble
 
@@ -65,8 +65,8 @@ class ActionCache:
         for folder in sorted(self._root.glob("[0-9a-f][0-9a-f]/*")):
             yield folder.name
 
-    def records(self, key: str) -> Iterator[tuple[Path, Record | None]]:
-        """Yield every result of a key with its file; None for one that is damaged."""
+    def records(self, key: str) -> Iterator[tuple[str, Record | None]]:
+        """Yield every result of a key with the path of its file; None for one that is damaged."""
         folder = self._name(key)
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208  for every action of every build
@@ -76,7 +76,7 @@ class ActionCache:
             raise trouble(error, Path(folder), doing="read") from error
         for name in names:
             if name.endswith(".json"):
-                path = Path(f"{folder}/{name}")
+                path = f"{folder}/{name}"
                 with contextlib.suppress(FileNotFoundError):  # the cleaning took it meanwhile
                     yield path, read_record(path)
 
@@ -99,22 +99,22 @@ class ActionCache:
             raise trouble(error, final, len(content)) from error
 
 
-def read_record(path: Path) -> Record | None:
+def read_record(path: Path | str) -> Record | None:
     """Return the result in a file of its key's folder, or None for one that is damaged.
 
     Raises FileNotFoundError where it is gone, StoreError where it cannot be read at all.
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  for every action of every build
-            content = file.readall()
+        content = read_bytes(path)
     except IsADirectoryError:
         return None
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise trouble(error, path, doing="read") from error
+        raise trouble(error, Path(path), doing="read") from error
     body, tail = content[len(_HEAD) : -_TAIL_LENGTH], content[-_TAIL_LENGTH:]
     if not content.startswith(_HEAD) or tail != _TAIL % digest_tagged(_TAG, body).encode():
         return None
-    fields = json.loads(body)
-    return Record(**{**fields, "facts": dict(fields["facts"])}) if fields["key"] == path.parent.name else None
+    fields = json.loads(body.decode())
+    key = os.path.basename(os.path.dirname(path))  # noqa: PTH119, PTH120  text
+    return Record(**{**fields, "facts": dict(fields["facts"])}) if fields["key"] == key else None

@@ -10,12 +10,11 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from builder.digest import canonical, copy_hashed, digest_bytes
+from builder.digest import canonical, copy_hashed, digest_bytes, read_bytes
 from builder.errors import StepError, StoreError
 from builder.store.folders import make_folder
 from builder.store.kept import KeptFolders
@@ -152,11 +151,11 @@ class Content:
         With `again` it is read, whatever is remembered of it.
         """
         path = self._name(digest)
-        with self._reading(digest):
-            if os.path.islink(path):  # noqa: PTH114  text
-                raise self._damaged(digest)
-            believed = not again and self._stats.digest(path) == digest
-            same = believed or self._stats.hash(path) == digest  # memory may be wrong too
+        try:
+            believed = not again and self._stats.digest(path, links=False) == digest
+            same = believed or self._stats.hash(path, links=False) == digest  # memory may be wrong too
+        except OSError as error:
+            self._unreadable(digest, error)
         if not same:
             raise self._damaged(digest)
 
@@ -190,8 +189,10 @@ class Content:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
-            with self._reading(entry.sha256):
+            try:
                 found, _ = copy_hashed(self.path(entry.sha256), partial)
+            except OSError as error:
+                self._unreadable(entry.sha256, error)
             if found != entry.sha256:
                 raise self._damaged(entry.sha256)
             partial.replace(target)
@@ -202,28 +203,26 @@ class Content:
                 partial.unlink(missing_ok=True)
 
     def _bytes(self, digest: str) -> bytes:
-        with self._reading(digest), open(self._name(digest), "rb", buffering=0) as file:  # noqa: PTH123  text
-            content = file.readall()
+        try:
+            content = read_bytes(self._name(digest))
+        except OSError as error:
+            self._unreadable(digest, error)
         if digest_bytes(content) != digest:
             raise self._damaged(digest)
         return content
 
-    @contextmanager
-    def _reading(self, digest: str) -> Iterator[None]:
-        """Turn what reading an object can raise into what it means. Raises Damaged, StoreError."""
+    def _unreadable(self, digest: str, error: OSError) -> NoReturn:
+        """Turn what reading an object raised into what it means. Raises Damaged, StoreError."""
         name = self._name(digest)
-        try:
-            yield
-        except FileNotFoundError as error:
+        if isinstance(error, FileNotFoundError):
             if error.filename not in (None, name) or Path(name).is_file():
-                raise  # it is about where the bytes go
+                raise error  # it is about where the bytes go
             raise Damaged(digest, "missing") from error
-        except OSError as error:
-            if error.errno in _NO_FILE and error.filename == name:
-                raise self._damaged(digest) from error
-            if error.filename == name or error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO):
-                raise trouble(error, Path(name), doing="read") from error
-            raise
+        if error.errno in _NO_FILE and error.filename == name:
+            raise self._damaged(digest) from error
+        if error.filename == name or error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO):
+            raise trouble(error, Path(name), doing="read") from error
+        raise error
 
     def _damaged(self, digest: str) -> Damaged:
         self._set_aside(self.path(digest), "its bytes are not what its name says")

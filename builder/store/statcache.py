@@ -53,18 +53,21 @@ class StatCache:
         self._seen: dict[str, tuple[FileState, str]] = {}
         self._today = int(time.time()) // _DAY_S
 
-    def digest(self, path: Path | str) -> str:
-        """Return the SHA-256 of a file, from memory if nothing about it changed. Raises OSError."""
-        name, now = str(path), file_state(path)
+    def digest(self, path: Path | str, *, links: bool = True) -> str:
+        """Return the SHA-256 of a file, from memory if nothing about it changed.
+
+        Raises OSError, also for a link where `links` says that none belongs there.
+        """
+        name, now = str(path), file_state(path, links=links)
         known = self._seen.get(name) or self._known(name)
         if known is not None and known[0] == now:
             self._seen[name] = known
             return known[1]
         return self._hash(path, now)
 
-    def hash(self, path: Path | str) -> str:
-        """Return the SHA-256 of a file, read whatever is remembered. Raises OSError."""
-        return self._hash(path, file_state(path))
+    def hash(self, path: Path | str, *, links: bool = True) -> str:
+        """Return the SHA-256 of a file, read whatever is remembered. Raises OSError, as `digest`."""
+        return self._hash(path, file_state(path, links=links))
 
     def _hash(self, path: Path | str, before: FileState) -> str:
         young = max(before[3:]) >= time.time_ns() - _YOUNG_NS  # as it is now: reading may take longer than that
@@ -149,9 +152,9 @@ def _own(row: tuple[Any, ...]) -> str:
     return digest_tagged("builder.file.v1", repr(row).encode())
 
 
-def file_state(path: Path | str) -> FileState:
+def file_state(path: Path | str, *, links: bool = True) -> FileState:
     """Return what differs whenever a file was written or replaced, within the clock's grain. Raises OSError."""
-    stat = os.stat(path)  # noqa: PTH116  for every file of every build
+    stat = os.stat(path, follow_symlinks=links)  # noqa: PTH116  for every file of every build
     if not S_ISREG(stat.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

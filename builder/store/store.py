@@ -58,7 +58,7 @@ class Store:
         self._touch(key)  # first: the cleaning looks at this time once more before it removes anything
         for path, record in self.actions.records(key):
             if record is None:
-                self.set_aside(path, "it is damaged")
+                self.set_aside(Path(path), "it is damaged")
             elif all(current(name) == digest for name, digest in record.discovered.items()) and self._intact(record):
                 return record
         return None
