@@ -1,6 +1,6 @@
-"""Which steps and formats there are: files of `builder/steps/` and `builder/formats/`, and what packages offer.
+"""Which steps, formats and compilers there are: files of the folders of those names, and what packages offer.
 
-An installed package offers them as entry points of the groups `builder.steps` and `builder.formats`.
+An installed package offers them as entry points of the groups `builder.steps`, `builder.formats`, `builder.compilers`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,21 @@ from pathlib import Path
 from builder.errors import RecipeError, did_you_mean
 from builder.step import Step
 
-__all__ = ["find_format", "find_step", "format_names", "is_format", "is_step", "step_names"]
+__all__ = [
+    "compiler_names",
+    "find_compiler",
+    "find_format",
+    "find_step",
+    "format_names",
+    "is_format",
+    "is_step",
+    "step_names",
+]
 
 _PACKAGE = Path(__file__).parent
-_STEPS, _FORMATS = "steps", "formats"
-_WORDS = {_STEPS: "step", _FORMATS: "format"}
+_STEPS, _FORMATS, _COMPILERS = "steps", "formats", "compilers"
+_WORDS = {_STEPS: "step", _FORMATS: "format", _COMPILERS: "compiler"}
+_NO_COMPILERS = ("options",)
 
 
 def is_step(name: str) -> bool:
@@ -43,6 +53,16 @@ def format_names() -> list[str]:
     return _names(_FORMATS)
 
 
+def compiler_names() -> list[str]:
+    """Return every runtime that models can be compiled for."""
+    return [name for name in _names(_COMPILERS) if name not in _NO_COMPILERS]
+
+
+def find_compiler(runtime: str) -> Step:
+    """Import what compiles models for a runtime. Raises RecipeError for one that nobody registered."""
+    return _find(runtime, _COMPILERS, "compile")
+
+
 def find_step(name: str) -> Step:
     """Import the module of a step and return it. Raises RecipeError for a name that nobody registered."""
     return _find(name, _STEPS)
@@ -58,7 +78,7 @@ def _names(group: str) -> list[str]:
 
 
 @cache
-def _find(name: str, group: str) -> Step:
+def _find(name: str, group: str, called: str = "") -> Step:
     found, word = _module(name, group), _WORDS[group]
     if found is None:
         raise RecipeError(f"there is no {word} '{name}'", did_you_mean(name, _names(group)))
@@ -69,7 +89,8 @@ def _find(name: str, group: str) -> Step:
         raise RecipeError(
             f"the {word} '{name}' cannot be imported from {found}: {error}", "mend or remove it"
         ) from error
-    step = next((value for value in vars(module).values() if isinstance(value, Step) and value.name == name), None)
+    steps = [value for value in vars(module).values() if isinstance(value, Step)]
+    step = next((step for step in steps if step.name == (called or name)), None)
     if step is None:
         raise RecipeError(
             f"the module {found} holds no {word} '{name}'", f"a {word} has the name of its file and entry point"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.outcomes import Reproducible
-from builder.specs import Data, Model
+from builder.specs import Data, Model, Target
 
 __all__ = ["Job", "Kind", "Need", "Result", "Step", "exporter", "silent", "step"]
 
@@ -35,6 +35,8 @@ class Kind(Enum):
     TOOLCHAIN = "toolchain"  # packages, ready to be imported
     DATA = "data"  # the files of a dataset
     ENGINE = "engine"  # engine.plan
+    OPENVINO = "openvino"  # model.xml, model.bin
+    TENSORS = "tensors"  # tensors.json, and one .bin of plain numbers for each tensor
     EVALUATION = "evaluation"  # evaluation.json
     MEASUREMENT = "measurement"  # measurement.json, pytest-benchmark.json
 
@@ -98,7 +100,7 @@ class Step:
     options: type[Any]
     run: Callable[[Any, Job], Result]
     rank: int  # where it stands in a chain; a step takes the model of the nearest lower rank
-    inputs: Mapping[str, Kind]
+    inputs: Mapping[str, Kind | tuple[Kind, ...]]  # of several kinds, the port takes any
     outputs: Mapping[str, Kind]
     reproducible: Reproducible | Callable[[Any], Reproducible] = Reproducible.BITWISE  # or what its options make it
     packages: tuple[str, ...] = ()  # distributions whose versions (and their requirements') are in the key
@@ -108,12 +110,19 @@ class Step:
     splits: Callable[[Any], tuple[str, ...]] = _no_splits
     need: Need = Need.ANYWHERE
     from_source: tuple[str, ...] = ()  # input ports that take the recipe's own model, not the last one made
+    optional: tuple[str, ...] = ()  # input ports that are left out where nothing makes what they take
     toolchain: str = "host"  # the name of what it runs in, where a recipe says nothing else
     weights: bool | None = None  # of what exports a model: whether it needs a file; None: it takes one where there is
     accelerator: bool = False  # it uses an NVIDIA GPU where there is one; what the driver says of that is in the key
     brings: bool = False  # it fetches what the recipe names; what it gets is in the key, not how
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
+    variant: Callable[[Any, Target], str] | None = None  # names the compiler that does it, given options and target
     summary: str = ""
+
+    def kinds(self, port: str) -> tuple[Kind, ...]:
+        """Return what an input port takes."""
+        taken = self.inputs[port]
+        return taken if isinstance(taken, tuple) else (taken,)
 
     def declares(self, options: Any) -> dict[str, Any]:
         """Return what it says that it reads and depends on, as JSON: keys are made from this."""
@@ -134,16 +143,20 @@ def step(
     *,
     options: type[Any],
     rank: int,
-    inputs: Mapping[str, Kind],
+    inputs: Mapping[str, Kind | tuple[Kind, ...]],
     outputs: Mapping[str, Kind],
+    name: str = "",
     **more: Any,
 ) -> Callable[[Callable[[Any, Job], Result]], Step]:
-    """Turn a function into a step named after its file; its docstring's first line is the summary."""
+    """Turn a function into a step named after its file, if nothing else is said.
+
+    Its docstring's first line is the summary.
+    """
 
     def register(function: Callable[[Any, Job], Result]) -> Step:
         first = (function.__doc__ or "").strip().partition("\n")[0]
         return Step(
-            name=function.__module__.rpartition(".")[2],
+            name=name or function.__module__.rpartition(".")[2],
             options=options,
             run=function,
             rank=rank,

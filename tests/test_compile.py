@@ -18,7 +18,7 @@ from builder.runtimes.tensorrt import EngineRequest, build_engine, version_fits
 from builder.specs import Model, Target
 from builder.step import Job
 from builder.steps.compile import Options
-from builder.steps.compile import compile as compile_step
+from builder.compilers.tensorrt import compile as compile_step
 
 TARGETS = Path(__file__).parents[1] / "conf/target"
 

@@ -20,7 +20,7 @@ LAYERS = [
     ["step"],
     ["runtimes", "store"],
     ["data", "onnxtools", "measure", "toolchains"],
-    ["sources"],
+    ["sources", "compilers"],
     ["steps", "formats"],
     ["registry"],
     ["recipe"],

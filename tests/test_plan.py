@@ -199,15 +199,6 @@ def test_a_step_that_makes_no_sense_for_the_target_is_a_recipe_error(folder: Pat
         inputs("steps=[quantize,compile]")
 
 
-@pytest.mark.parametrize("step", ["benchmark", "compile"])
-def test_what_depends_on_the_machine_runs_in_no_toolchain(folder: Path, step: str) -> None:
-    words = ("target=jetson_orin", "steps=[quantize,compile,benchmark]")
-    with pytest.raises(RecipeError, match=f"steps.{step}: .* cannot run in the toolchain 'sklearn'") as caught:
-        inputs(*words, f"steps.{step}.toolchain=sklearn")
-
-    assert inputs(*words, caught.value.hint.rpartition(" ")[2])
-
-
 def test_a_step_that_needs_data_says_so_before_anything_runs(folder: Path) -> None:
     with pytest.raises(RecipeError, match="steps.evaluate needs data"):
         graph(compose(["model.path=x.onnx", "steps=[evaluate]"]))

@@ -13,6 +13,8 @@ __all__ = ["check_outputs"]
 _FILES = {
     Kind.ONNX: "model.onnx",
     Kind.ENGINE: "engine.plan",
+    Kind.OPENVINO: "model.xml",
+    Kind.TENSORS: "tensors.json",
     Kind.EVALUATION: "evaluation.json",
     Kind.MEASUREMENT: "measurement.json",
     Kind.CONVERSION: "conversion.json",

@@ -15,7 +15,6 @@ from builder.plan.graph import Action
 from builder.plan.keys import Facts, key_of, key_parts
 from builder.plan.why import Reason, Why, compare, in_words
 from builder.recipe.locations import find_file
-from builder.step import Need
 from builder.store.actions import Record
 from builder.store.store import Store
 from builder.toolchains.spec import Locked
@@ -53,7 +52,7 @@ class Planner:
 
     def deferred(self, action: Action) -> str:
         """Return why an action has nothing to do on this machine, or ''."""
-        if action.step.need is not Need.HOST or action.on_host:
+        if not action.there:
             return ""
         device, reason = self._facts.device(action)
         if device is None:

@@ -13,17 +13,18 @@ from builder.errors import RecipeError, did_you_mean
 from builder.outcomes import Reproducible
 from builder.recipe.schema import Recipe, Use
 from builder.recipe.toolchains import find_locked
-from builder.registry import find_format, find_step
+from builder.registry import compiler_names, find_compiler, find_format, find_step
 from builder.sources.conversion import conversion_check
 from builder.sources.step import data_source, model_source, weights_source
 from builder.sources.tokens import check_tokenizer, token_options, tokenized, tokenizer_file, tokens
-from builder.specs import Data, Model, Target
+from builder.specs import Data, Model, Runtime, Target
 from builder.step import Kind, Need, Step
 from builder.toolchains.spec import HOST, Locked
 from builder.toolchains.step import toolchain_step
 
 __all__ = ["Action", "graph"]
 
+COMPILE = "compile"
 SOURCE = "model"  # the action that brings the recipe's model; `inputs: {reference: model}` names it
 
 
@@ -39,6 +40,7 @@ class Action:
     data: Data | None
     target: Target
     on_host: bool = False  # measured here although the recipe's target is another machine
+    there: bool = False  # measured where the target is
     locked: Locked | None = None  # the toolchain it runs in, or puts together; None: the host's
 
     @property
@@ -46,6 +48,11 @@ class Action:
         """Return how far the bytes can be had again, with these options."""
         stated = self.step.reproducible
         return stated if isinstance(stated, Reproducible) else stated(self.options)
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether all or a part of it can only be done where the target's device is."""
+        return self.there or self.step.need is Need.TARGET
 
     @property
     def lazy(self) -> bool:
@@ -71,7 +78,7 @@ def graph(recipe: Recipe) -> list[Action]:
             raise RecipeError(f"steps: '{name}' is the name of an action of the recipe's own", "give it another name")
     for use in recipe.steps:
         actions += _actions(use, recipe, actions)
-    return _with_toolchains(actions)
+    return _with_toolchains([*actions, *_evaluations(actions)])
 
 
 def _with_toolchains(actions: list[Action]) -> list[Action]:
@@ -143,19 +150,67 @@ def _made(data: Data | None, before: list[Action]) -> dict[str, tuple[str, str]]
 
 def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     """Return a step's action; a measurement for another machine is two: there (deferred), and here, by that name."""
-    step = find_step(use.step)
+    step = _chosen_step(use, recipe.target)
     _check_runtime(use, step, recipe.target)
-    _check_toolchain(use, step)
     data = _data(use, step, recipe)
-    inputs = {port: _input(use, step, port, before) for port in step.inputs}
-    inputs |= _made(data, before)
-    locked = _locked(use.toolchain)
-    action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target, locked=locked)
+    ports = {port: _input(use, step, port, before) for port in step.inputs}
+    inputs = {port: source for port, source in ports.items() if source is not None} | _made(data, before)
+    toolchain = use.toolchain if use.toolchain != HOST else _toolchain_of(step, inputs, before)
+    action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target, locked=_locked(toolchain))
     if step.need is not Need.HOST or _is_any_host(recipe.target):
         return [action]
     here = replace(action, name=f"{use.name}@host", on_host=True)
-    there = replace(action, inputs={**inputs, **_engine(before)})
+    there = replace(action, inputs={**inputs, **_engine(before)}, there=True)
     return [there, here]
+
+
+def _chosen_step(use: Use, target: Target) -> Step:
+    """Return what does the work of a step: for `compile`, the compiler of a runtime. Raises RecipeError."""
+    step = find_step(use.step)
+    if step.variant is None:
+        return step
+    runtime = step.variant(use.options, target)
+    if runtime == Runtime.ONNXRUNTIME:
+        raise RecipeError(
+            f"steps.{use.name}: target '{target.name}' runs {runtime}, which takes the ONNX file as it is",
+            f"leave the step out: '~steps.{use.name}'",
+        )
+    if runtime not in compiler_names():
+        raise RecipeError(
+            f"steps.{use.name}: nothing compiles for the runtime '{runtime}'", did_you_mean(runtime, compiler_names())
+        )
+    return find_compiler(runtime)
+
+
+def _toolchain_of(step: Step, inputs: Mapping[str, tuple[str, str]], before: list[Action]) -> str:
+    """Return what a step runs in where nothing else is said: the toolchain that loads what it takes, or its own."""
+    loaders = {a.name: a.locked.toolchain.name for a in before if a.locked and Kind.OPENVINO in a.step.outputs.values()}
+    return next((loaders[name] for name, _ in inputs.values() if name in loaders), step.toolchain)
+
+
+def _evaluations(actions: list[Action]) -> list[Action]:
+    """Return each evaluation of a model that is compiled once more, with what is made of it, on its own runtime."""
+    return [
+        _evaluation(action, compiled)
+        for compiled in actions
+        if compiled.step.name == COMPILE
+        for action in actions
+        if Kind.EVALUATION in action.step.outputs.values()
+        and action.inputs["model"] == compiled.inputs["model"]
+        and set(compiled.step.outputs.values()) & {*action.step.kinds("model")}
+    ]
+
+
+def _evaluation(action: Action, compiled: Action) -> Action:
+    port, kind = next(iter(compiled.step.outputs.items()))
+    runtime = compiled.step.run.__module__.rpartition(".")[2]
+    return replace(
+        action,
+        name=f"{action.name}@{runtime if compiled.name == COMPILE else compiled.name}",
+        inputs={**action.inputs, "model": (compiled.name, port)},
+        locked=compiled.locked,
+        there=kind is Kind.ENGINE,
+    )
 
 
 def _is_any_host(target: Target) -> bool:
@@ -171,17 +226,8 @@ def _engine(before: list[Action]) -> dict[str, tuple[str, str]]:
 def _check_runtime(use: Use, step: Step, target: Target) -> None:
     if step.runtimes and target.runtime not in step.runtimes:
         raise RecipeError(
-            f"steps.{use.name}: target '{target.name}' runs {target.runtime}, which takes the ONNX file as it is",
+            f"steps.{use.name}: target '{target.name}' runs {target.runtime}, not what {use.name} makes",
             f"leave the step out: '~steps.{use.name}'",
-        )
-
-
-def _check_toolchain(use: Use, step: Step) -> None:
-    """What is measured or built for a device runs in processes of its own, which have the host's packages."""
-    if use.toolchain != HOST and step.need is not Need.ANYWHERE:
-        raise RecipeError(
-            f"steps.{use.name}: {step.name} depends on the machine and cannot run in the toolchain '{use.toolchain}'",
-            f"leave the toolchain out: steps.{use.name}.toolchain={HOST}",
         )
 
 
@@ -201,31 +247,35 @@ def _data(use: Use, step: Step, recipe: Recipe) -> Data | None:
     return replace(recipe.data, splits={name: there[name] for name in there if name in wanted or f"{name}?" in wanted})
 
 
-def _input(use: Use, step: Step, port: str, before: list[Action]) -> tuple[str, str]:
-    kind = step.inputs[port]
+def _input(use: Use, step: Step, port: str, before: list[Action]) -> tuple[str, str] | None:
+    """Return the action and port that an input comes from; None for an optional one that nothing makes."""
+    kinds = step.kinds(port)
     if port in use.inputs:
-        return _chosen(use, port, kind, before)
+        return _chosen(use, port, kinds, before)
     if port in step.from_source:
         return SOURCE, "model"
-    sources = [a for a in before if kind in a.step.outputs.values() and a.step.rank < step.rank]
+    sources = [a for a in before if set(kinds) & {*a.step.outputs.values()} and a.step.rank < step.rank]
     highest = [a for a in sources if a.step.rank == max(a.step.rank for a in sources)]
+    if not highest and port in step.optional:
+        return None
     if len(highest) != 1:
         raise _ambiguous(use, port, [a.name for a in highest])
-    return highest[0].name, _port_of(highest[0], kind)
+    return highest[0].name, _port_of(highest[0], kinds)
 
 
-def _chosen(use: Use, port: str, kind: Kind, before: list[Action]) -> tuple[str, str]:
+def _chosen(use: Use, port: str, kinds: tuple[Kind, ...], before: list[Action]) -> tuple[str, str]:
     name = use.inputs[port]
     found = next((a for a in before if a.name == name), None)
     if found is None or found.name == use.name:
         raise RecipeError(f"steps.{use.name}.inputs.{port}: '{name}' comes after '{use.name}'", "take an earlier one")
-    if kind not in found.step.outputs.values():
-        raise RecipeError(f"steps.{use.name}.inputs.{port}: '{name}' makes no {kind.value}")
-    return found.name, _port_of(found, kind)
+    if not set(kinds) & {*found.step.outputs.values()}:
+        words = " or ".join(kind.value for kind in kinds)
+        raise RecipeError(f"steps.{use.name}.inputs.{port}: '{name}' makes no {words}")
+    return found.name, _port_of(found, kinds)
 
 
-def _port_of(action: Action, kind: Kind) -> str:
-    return next(port for port, made in action.step.outputs.items() if made is kind)
+def _port_of(action: Action, kinds: tuple[Kind, ...]) -> str:
+    return next(port for port, made in action.step.outputs.items() if made in kinds)
 
 
 def _ambiguous(use: Use, port: str, names: list[str]) -> RecipeError:
