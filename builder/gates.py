@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,18 +50,40 @@ class Verdict:
         }
 
 
+Judge = Callable[[Gate, Evidence], Verdict]
+
+
 def judge(recipe: Recipe, evidence: Evidence) -> list[Verdict]:
     """Return the verdict on every gate of a recipe."""
-    judges = {
-        "max_accuracy_drop": _accuracy,
+    judges: dict[str, Judge] = {
+        "max_accuracy_drop": _worst_of(_accuracy),
         "max_conversion_difference": _conversion,
         "max_latency_ms": _latency,
         "max_memory_mib": _memory,
         "max_size_mib": _size,
-        "min_agreement": _fidelity,
-        "min_snr_db": _fidelity,
+        "min_agreement": _worst_of(_fidelity),
+        "min_snr_db": _worst_of(_fidelity),
     }
     return [judges[gate.name](gate, evidence) for gate in recipe.gates]
+
+
+def _worst_of(judge_one: Judge) -> Judge:
+    """Return what judges a model and what is compiled of it alike: both must keep a limit that names neither."""
+
+    def judge_all(gate: Gate, evidence: Evidence) -> Verdict:
+        names = list(evidence.evaluations)
+        if gate.action or len(names) < 2 or len({name.partition("@")[0] for name in names}) > 1:
+            return judge_one(gate, evidence)
+        verdicts = [judge_one(replace(gate, action=name), evidence) for name in names]
+        return replace(max(verdicts, key=_badness), gate=gate)
+
+    return judge_all
+
+
+def _badness(verdict: Verdict) -> tuple[int, float]:
+    order = (GateStatus.PASSED, GateStatus.DEFERRED, GateStatus.UNMEASURED, GateStatus.FAILED)
+    value = verdict.value or 0.0
+    return order.index(verdict.status), value if verdict.gate.name.startswith("max_") else -value
 
 
 def _accuracy(gate: Gate, evidence: Evidence) -> Verdict:
