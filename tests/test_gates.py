@@ -155,7 +155,7 @@ def test_two_evaluations_need_the_action_in_the_gate() -> None:
         ("gates.max_accuracy_drop=0.01", evaluation(0.001), "passed", "top1 drops by 0.0040"),
         ("gates.min_agreement=0.95", evaluation(fidelity={"agreement": 0.9}), "failed", "agreement is 0.9;"),
         ("gates.min_agreement=0.95", evaluation(fidelity={"snr_db": 3}), "unmeasured", "have no agreement"),
-        ("gates.evaluate.max_accuracy_drop=0.01", evaluation(0.02), "passed", "top1 drops by 0.0040"),
+        ("+gates.evaluate.max_accuracy_drop=0.01", evaluation(0.02), "passed", "top1 drops by 0.0040"),
     ],
 )
 def test_a_limit_that_names_neither_holds_for_the_model_and_for_what_is_compiled_of_it(
@@ -163,5 +163,5 @@ def test_a_limit_that_names_neither_holds_for_the_model_and_for_what_is_compiled
 ) -> None:
     found = verdict(gate, evaluations={"evaluate": evaluation(), "evaluate@openvino": compiled})
 
-    assert (found.status.word, found.gate.label) == (status, gate.removeprefix("gates.").partition("=")[0])
+    assert (found.status.word, found.gate.label) == (status, gate.lstrip("+").removeprefix("gates.").partition("=")[0])
     assert says in found.message
