@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import json
 import os
@@ -10,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from builder.errors import BuilderError, UsageError, did_you_mean
 from builder.outcomes import ExitCode
@@ -47,8 +49,15 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):
             _show_trouble(error)
         code = code or ExitCode.FAILED
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the very end
-    sys.exit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once: freeing every module one by one takes a sixth of a build with nothing to do."""
+    atexit._run_exitfuncs()  # noqa: SLF001  what others have registered; what is ours is closed by now
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
