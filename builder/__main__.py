@@ -104,7 +104,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _VERB.fullmatch(first):
         if first not in _VERBS:
             raise UsageError(f"there is no verb '{first}'", did_you_mean(first, _VERBS))
-        if first not in ("init", "diff", "cache", "toolchain") and {"-h", "--help"} & set(arguments):
+        if first not in ("check", "init", "diff", "cache", "toolchain", "resume") and {"-h", "--help"} & set(arguments):
             return _hydra_main(["--help"])
         return _VERBS[first](arguments[1:])
     if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
@@ -187,7 +187,7 @@ def _labels(recipes: Sequence[Recipe], *, sweep: bool) -> list[str]:
 
 
 def _severity(code: ExitCode) -> int:
-    return (ExitCode.OK, ExitCode.MISSING_TARGET, ExitCode.FAILED).index(code)
+    return (ExitCode.OK, ExitCode.MISSING_TARGET, ExitCode.USAGE, ExitCode.FAILED).index(code)
 
 
 def _plan(arguments: list[str]) -> int:
@@ -209,6 +209,12 @@ def _verify(arguments: list[str]) -> int:
     from builder.verify import verify
 
     return verify([_SHORT.get(word, word) for word in arguments])
+
+
+def _check(arguments: list[str]) -> int:
+    from builder.check import check
+
+    return check([_SHORT.get(word, word) for word in arguments])
 
 
 def _lock(arguments: list[str]) -> int:
@@ -235,6 +241,14 @@ def _toolchain(arguments: list[str]) -> int:
     return toolchain([_SHORT.get(word, word) for word in arguments])
 
 
+def _resume(arguments: list[str]) -> int:
+    from builder.resume import Imported, resume
+
+    importing = any(word.startswith("--import") for word in arguments)  # else they are words of the device's program
+    done = resume([_SHORT.get(word, word) for word in arguments] if importing else arguments)
+    return _build([*done.overrides]) if isinstance(done, Imported) else done
+
+
 def _list(arguments: list[str]) -> int:
     from builder.recipe.listing import show_list
 
@@ -249,12 +263,14 @@ def _hydra_main(arguments: list[str]) -> int:
 
 _VERBS: dict[str, Callable[[list[str]], int]] = {
     "plan": _plan,
+    "check": _check,
     "verify": _verify,
     "lock": _lock,
     "diff": _diff,
     "cache": _cache,
     "toolchain": _toolchain,
     "init": _init,
+    "resume": _resume,
     "list": _list,
 }
 

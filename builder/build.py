@@ -12,13 +12,15 @@ from typing import Any, NoReturn
 
 from builder.deliver import Folder, deliver
 from builder.engine.events import Event, Events
+from builder.engine.fitness import judged
 from builder.engine.jobs import default_jobs
 from builder.engine.node import Node
 from builder.engine.schedule import Engine
-from builder.errors import BuilderError, Interrupted, StoreError, UsageError
+from builder.errors import BuilderError, Interrupted, StoreError, TargetError, UsageError
 from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
 from builder.plan.decide import Planner
+from builder.plan.fits import refuse_options
 from builder.plan.graph import Action, graph
 from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
@@ -49,7 +51,9 @@ class Build:
     @property
     def exit_code(self) -> ExitCode:
         if self.status is Status.FAILED:
-            return ExitCode.FAILED
+            errors = [node.outcome.error for node in self.nodes if node.outcome]
+            unfit = any(isinstance(error, TargetError) for error in errors)
+            return ExitCode.USAGE if unfit else ExitCode.FAILED
         if self.status is Status.DEFERRED and self.recipe.machine.strict:
             return ExitCode.MISSING_TARGET
         return ExitCode.OK
@@ -62,25 +66,27 @@ def build(
 
     With `eager`, toolchains are put together too when all that runs in them is cached.
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
-    planned, LockError for one that is not as its lock says, StoreError where the store cannot be used, Interrupted
-    after Ctrl-C with nothing left running.
+    planned, TargetError for one whose target cannot do what its options ask for, LockError for one that is not as its
+    lock says, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
     """
     if isinstance(recipes, Recipe | str) or not recipes:
         raise UsageError("build takes a list of recipes", "write build([compose(['recipe=NAME'])])")
     events = Events(*readers)
     graphs = [graph(recipe) for recipe in recipes]
     check_machine(recipes, graphs)
+    refuse_options(recipes, graphs)
     guard = Guard.find(recipes, events)
     stats = StatCache()
+    store = Store(store_folder(recipes[0].machine.store), stats, lambda text: events(Event("warning", message=text)))
     try:
         with interruptible():
-            return _repairing(lambda: _build(recipes, graphs, stats, events, guard, sweep, eager), events)
+            return _repairing(lambda: _build(recipes, graphs, store, stats, events, guard, sweep, eager))
     finally:
         stats.close()
 
 
-def _repairing(once: Callable[[], list[Build]], events: Events) -> list[Build]:
-    """Build, and once more for each object that turns out damaged when its bytes are read: it was set aside."""
+def _repairing(once: Callable[[], list[Build]]) -> list[Build]:
+    """Build, and once more for each object that turns out damaged when its bytes are read: the store has said so."""
     seen: set[str] = set()
     while True:
         try:
@@ -89,12 +95,12 @@ def _repairing(once: Callable[[], list[Build]], events: Events) -> list[Build]:
             if damage.digest in seen:
                 raise StoreError(f"{damage} again, after it was made anew", "check this disk") from damage
             seen.add(damage.digest)
-            events(Event("warning", message=f"{damage}; what made it runs again"))
 
 
 def _build(
     recipes: Sequence[Recipe],
     graphs: Sequence[list[Action]],
+    store: Store,
     stats: StatCache,
     events: Events,
     guard: Guard,
@@ -102,7 +108,6 @@ def _build(
     eager: bool,
 ) -> list[Build]:
     machine = recipes[0].machine
-    store = Store(store_folder(machine.store), stats, lambda text: events(Event("warning", message=text)))
     facts = Facts(stats)
     guard.check(recipes, graphs, facts)
     planner = Planner(store, facts, Path("outputs"), machine.fresh or ())
@@ -121,7 +126,7 @@ def _build(
             offline=machine.offline,
             keep_going=machine.keep_going,
             eager=eager,
-            judge=guard.judge,
+            judge=lambda node, outcome: guard.judge(node, judged(node, outcome)),
         )
         prepare = Prepare()
         events.add(prepare)
@@ -174,7 +179,7 @@ def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -
         inputs = {port: nodes[source] for port, (source, _) in action.inputs.items()}
         limits = recipe.limits.get(action.name.removesuffix("@host"), recipe.limits.get("", Limits()))
         tools = nodes.get(action.toolchain)
-        nodes[action.name] = Node(build_name, recipe.name, action, inputs, limits, tools)
+        nodes[action.name] = Node(build_name, recipe.name, action, inputs, limits, tools, nodes.get(action.after))
     return list(nodes.values())
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.digest import digest_bytes
+from builder.digest import digest_bytes, digest_file
 from builder.engine.events import Event, Events
 from builder.engine.node import Node
 from builder.errors import StoreError
@@ -23,6 +24,7 @@ from builder.recipe.schema import Recipe
 from builder.report.manifest import Delivered, make_manifest, read_manifest, same_result, sealed
 from builder.step import Kind
 from builder.store.cas import Entry, Tree
+from builder.store.private import private_folder
 from builder.store.statcache import StatCache
 from builder.store.store import Store
 
@@ -31,10 +33,15 @@ __all__ = ["Folder", "deliver"]
 _PLACES = {
     Kind.ONNX: "artifacts",
     Kind.ENGINE: "artifacts",
+    Kind.OPENVINO: "artifacts",
     Kind.EVALUATION: "measurements",
     Kind.MEASUREMENT: "measurements",
     Kind.CONVERSION: "measurements",
+    Kind.PARSER: "measurements",
 }
+
+_KIT, _KIT_LIST = "kit.tar", "kit/kit.json"
+_EARLIER = "manifest.deferred.json"  # of the build that waited for what devices have sent since
 
 
 @dataclass(frozen=True)
@@ -81,14 +88,18 @@ class _Content:
 def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, stats: StatCache, events: Events) -> Folder:
     content = _content(recipe, nodes, store)
     latest = OUTPUTS / recipe.name / "latest"
-    if not any(node.outcome and node.outcome.status is Status.BUILT for node in nodes):
-        final = latest.resolve()  # once: another build may make it lead elsewhere meanwhile
-        known = read_manifest(final)
-        if known is not None and same_result(known, content.manifest):
-            _restore(final, known, content, store, stats, events)
-            return Folder(shown(final), content.manifest, unchanged=True)
+    final = latest.resolve()  # once: another build may make it lead elsewhere meanwhile
+    known = read_manifest(final)
+    idle = not any(node.outcome and node.outcome.status is Status.BUILT for node in nodes)
+    if idle and known is not None and same_result(known, content.manifest):
+        content.manifest["kit"] = known.get("kit")
+        _restore(final, known, content, recipe, nodes, store, stats, events)
+        return Folder(shown(final), content.manifest, unchanged=True)
     with new_folder(OUTPUTS / recipe.name) as (part, publish):
         _write(part, content, recipe, nodes, store)
+        if known and content.manifest["devices"]:
+            waited = known["status"] == Status.DEFERRED.word
+            _copy(final / ("manifest.json" if waited else _EARLIER), part / _EARLIER)
         final = publish()
     if content.manifest["status"] in (Status.BUILT.word, Status.DEFERRED.word):
         point(latest, final)
@@ -171,8 +182,24 @@ def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node
     _text(folder / "build.log", _log(nodes))
     for node in nodes:
         if node.log:
-            _copy_log(node.log, folder / "logs" / f"{node.action.name}.log")
+            _copy(node.log, folder / "logs" / f"{node.action.name}.log")
+    content.manifest["kit"] = _pack(folder, content.manifest, recipe, nodes, store)
     return _pages(folder, content, content.manifest)
+
+
+def _pack(
+    folder: Path, manifest: Mapping[str, Any], recipe: Recipe, nodes: Sequence[Node], store: Store
+) -> dict[str, Any] | None:
+    """Write the kit of a build that waits for a device, and return where it is; None for any other build."""
+    if manifest["status"] != Status.DEFERRED.word or not any(node.portable for node in nodes):
+        return None
+    from builder.kit.pack import pack, wants_kit
+
+    if not wants_kit(recipe, nodes):
+        return None
+    pack(recipe, nodes, store, folder, manifest)
+    file = folder / _KIT
+    return {"path": _KIT, "sha256": digest_file(file), "bytes": file.stat().st_size}
 
 
 def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -195,6 +222,8 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
     for name, text in pages.items():
         _text(folder / name, text)
     digests = {name: digest_bytes(text.encode()) for name, text in pages.items()}
+    if manifest.get("kit"):
+        digests |= {_KIT: manifest["kit"]["sha256"], _KIT_LIST: digest_file(folder / _KIT_LIST)}
     _text(folder / "manifest.json", _json(sealed({**manifest, "pages": digests})))
     return report
 
@@ -206,7 +235,14 @@ def _files(delivered: Delivered) -> Iterator[tuple[str, Entry]]:
 
 
 def _restore(
-    folder: Path, known: dict[str, Any], content: _Content, store: Store, stats: StatCache, events: Events
+    folder: Path,
+    known: dict[str, Any],
+    content: _Content,
+    recipe: Recipe,
+    nodes: Sequence[Node],
+    store: Store,
+    stats: StatCache,
+    events: Events,
 ) -> None:
     """Deliver again what somebody edited or removed from the newest build."""
 
@@ -223,8 +259,29 @@ def _restore(
         if not intact(path, entry.sha256):
             store.content.take_file(entry, folder / path)
     pages = known.pop("pages", {})
-    if not pages or any(not intact(path, digest) for path, digest in pages.items()):
+    changed = [path for path, digest in pages.items() if not intact(path, digest)]
+    if known.get("kit") and (
+        {_KIT, _KIT_LIST} & {*changed}
+        or any([not intact(f"kit/{path}", digest) for path, digest in _kit_files(folder)])
+    ):
+        _pack_again(folder, known, recipe, nodes, store)
+    if not pages or changed:
         _pages(folder, content, known)
+
+
+def _kit_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files of a kit, whose list is as it was written, and their digests."""
+    for path, entry in json.loads((folder / _KIT_LIST).read_bytes())["files"].items():
+        yield path, entry["sha256"]
+
+
+def _pack_again(folder: Path, known: dict[str, Any], recipe: Recipe, nodes: Sequence[Node], store: Store) -> None:
+    """Put a kit in the place of one that somebody changed; the same build gives the same bytes."""
+    with private_folder(folder, lambda: f".kit-{secrets.token_hex(4)}.part") as part:
+        known["kit"] = _pack(part, known, recipe, nodes, store)
+        shutil.rmtree(folder / "kit", ignore_errors=True)
+        (part / "kit").rename(folder / "kit")
+        (part / _KIT).replace(folder / _KIT)
 
 
 def _log(nodes: Sequence[Node]) -> str:
@@ -237,11 +294,11 @@ def _log(nodes: Sequence[Node]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _copy_log(log: Path, target: Path) -> None:
-    """Deliver what an action printed; nothing where another build of the same action has moved it on."""
+def _copy(file: Path, target: Path) -> None:
+    """Copy what lies beside the store: a log, an earlier manifest; nothing where another build has moved it on."""
     target.parent.mkdir(exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(log, target)
+        shutil.copyfile(file, target)
 
 
 def _json(document: Mapping[str, Any]) -> str:

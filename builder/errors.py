@@ -3,6 +3,7 @@
 BuilderError
 ├── UsageError            2  the command line is wrong
 ├── RecipeError           2  the recipe is wrong
+│   ├── TargetError       2  the target cannot do what the recipe or its model asks for
 │   ├── TrustError        2  a recipe sets what only conf/ or the command line may set
 │   └── LockError         2  the lock of a recipe is missing, damaged, or says something else (1 where bytes differ)
 ├── SourceError           1  a model or package cannot be had, or is not what was declared
@@ -34,6 +35,7 @@ __all__ = [
     "SourceError",
     "StepError",
     "StoreError",
+    "TargetError",
     "ToolchainError",
     "TrustError",
     "UsageError",
@@ -59,6 +61,10 @@ class UsageError(BuilderError):
 
 class RecipeError(BuilderError):
     exit_code = ExitCode.USAGE
+
+
+class TargetError(RecipeError):
+    pass
 
 
 class TrustError(RecipeError):

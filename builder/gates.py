@@ -75,7 +75,7 @@ def _worst_of(judge_one: Judge) -> Judge:
         if gate.action or len(names) < 2 or len({name.partition("@")[0] for name in names}) > 1:
             return judge_one(gate, evidence)
         verdicts = [judge_one(replace(gate, action=name), evidence) for name in names]
-        return replace(max(verdicts, key=_badness), gate=gate)
+        return replace(max(reversed(verdicts), key=_badness), gate=gate)
 
     return judge_all
 
@@ -99,7 +99,7 @@ def _accuracy(gate: Gate, evidence: Evidence) -> Verdict:
     low, high = metric["interval"]
     counts = high if gate.confidence else metric["drop"]
     words = f"{found['primary']} drops by {metric['drop']:.4f} [{low:.4f}, {high:.4f}]"
-    return _limit(gate, counts <= gate.limit, metric["drop"], (low, high), "host", words)
+    return _limit(gate, counts <= gate.limit, metric["drop"], (low, high), _machine(found), words)
 
 
 def _conversion(gate: Gate, evidence: Evidence) -> Verdict:
@@ -128,10 +128,10 @@ def _fidelity(gate: Gate, evidence: Evidence) -> Verdict:
     name = gate.name.removeprefix("min_")
     value = found["fidelity"].get(name)
     if value is None and found["fidelity"].get("identical"):
-        return Verdict(gate, GateStatus.PASSED, None, None, "host", f"{gate.label}: the outputs are identical")
+        return Verdict(gate, GateStatus.PASSED, None, None, _machine(found), f"{gate.label}: the outputs are identical")
     if value is None:
         return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the model's outputs have no {name}")
-    return _limit(gate, value >= gate.limit, value, None, "host", f"{name} is {value:.4g}")
+    return _limit(gate, value >= gate.limit, value, None, _machine(found), f"{name} is {value:.4g}")
 
 
 def _size(gate: Gate, evidence: Evidence) -> Verdict:
@@ -151,7 +151,7 @@ def _latency(gate: Gate, evidence: Evidence) -> Verdict:
     found = _measured(gate, evidence)
     if isinstance(found, Verdict):
         return found
-    subject = _candidate(found)
+    subject = _shipped(found)
     if gate.percentile == "p99" and not subject["p99_valid"]:
         words = f"{gate.label}: a 99th percentile needs 1,000 runs, there are {subject['runs']}"
         return Verdict(gate, GateStatus.UNMEASURED, message=words)
@@ -163,7 +163,9 @@ def _memory(gate: Gate, evidence: Evidence) -> Verdict:
     found = _measured(gate, evidence)
     if isinstance(found, Verdict):
         return found
-    value = _candidate(found)["memory_mib"]
+    value = _shipped(found)["memory_mib"]
+    if value is None:
+        return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: nothing on the target tells it")
     return _limit(gate, value <= gate.limit, value, None, _machine(found), f"peak memory is {value:.1f} MiB")
 
 
@@ -197,10 +199,12 @@ def _limit(
     return Verdict(gate, status, value, interval, measured_on, message)
 
 
-def _candidate(measurement: Mapping[str, Any]) -> Mapping[str, Any]:
+def _shipped(measurement: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the subject that a limit is about: what ships, which is what was compiled, where something was."""
     subjects: Sequence[Mapping[str, Any]] = measurement["subjects"]
-    return next(subject for subject in subjects if subject["name"] == "candidate")
+    return next(subject for subject in subjects if subject["name"] == measurement.get("ships", "candidate"))
 
 
-def _machine(measurement: Mapping[str, Any]) -> str:
-    return str(measurement["host"].get("processor", "host"))
+def _machine(found: Mapping[str, Any]) -> str:
+    """Return what a document was measured on; an evaluation names a machine only where it was not this one."""
+    return str(found.get("host", {}).get("processor", "host"))

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 __all__ = [
+    "Accelerator",
     "Arch",
     "DType",
     "Data",
@@ -32,6 +33,10 @@ __all__ = [
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")  # every version of PEP 440, and no option of a command line
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CAPABILITY = re.compile(r"\d+\.\d")
+_LIMITS = re.compile(r"(>=|<=|==|>|<)\s*\d+(\.\d+)*")  # of a version, one of several between commas
+# What OpenSSH takes for a place: no option of a command line, and nothing that a shell or ssh's ProxyCommand expands.
+_HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class Task(Enum):
@@ -78,7 +83,16 @@ class Runtime(StrEnum):
     """What runs the artifact."""
 
     ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
     TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt_rtx"
+
+
+class Accelerator(StrEnum):
+    """What computes beside the processor."""
+
+    NONE = "none"
+    CUDA = "cuda"
 
 
 class Arch(StrEnum):
@@ -95,7 +109,10 @@ class Precision(StrEnum):
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+    FP8 = "fp8"
+    FP4 = "fp4"
     INT8 = "int8"
+    INT4 = "int4"  # of weights; the products are computed in a wider type
 
 
 @dataclass
@@ -273,15 +290,42 @@ class Data:
 
 @dataclass
 class Target:
-    """The hardware and runtime that an artifact is for."""
+    """The hardware and runtime that an artifact is for.
+
+    `host` and `device` are about one machine of that kind: they are in no key, and `host` is in no manifest.
+    """
 
     name: str
     summary: str = ""
     arch: Arch = Arch.ANY
+    features: list[str] = field(
+        default_factory=list
+    )  # instructions that its processor has, as /proc/cpuinfo calls them
+    accelerator: Accelerator = Accelerator.NONE
+    compute_capability: str = ""  # of an NVIDIA GPU
+    dla_cores: int = 0  # NVIDIA's deep learning accelerators beside the GPU
+    memory_mib: int | None = None  # that the model and all else must go into; None: not said
+    hardware: str = ""  # how it calls itself, as a shell pattern: a board's device tree, or a GPU's driver
     runtime: Runtime = Runtime.ONNXRUNTIME
-    runtime_versions: str = ""
-    compute_capability: str = ""
+    runtime_versions: str = ""  # such as '>=10.3,<12'
     precisions: list[Precision] = field(default_factory=lambda: [Precision.FP32, Precision.INT8])
+    jetpack: str = ""  # versions of NVIDIA's system for Jetson boards that bring such a runtime
+    cuda: str = ""  # versions that come with it
+    device: str = ""  # whose results are meant, where several devices sent theirs
+    host: str | None = None  # where one is reached by SSH, as user@jetson; conf/ and the command line only
+
+    def __post_init__(self) -> None:
+        if self.compute_capability and not _CAPABILITY.fullmatch(self.compute_capability):
+            raise ValueError(f"compute_capability: expected two numbers such as 8.7, got '{self.compute_capability}'")
+        for limit in filter(None, self.runtime_versions.split(",")):
+            if not _LIMITS.fullmatch(limit.strip()):
+                raise ValueError(f"runtime_versions: expected limits such as '>=10.3,<12', got '{limit.strip()}'")
+        if self.memory_mib is not None and self.memory_mib < 1:
+            raise ValueError(f"memory_mib must be at least 1, got {self.memory_mib}")
+        if self.dla_cores < 0:
+            raise ValueError(f"dla_cores must be at least 0, got {self.dla_cores}")
+        if self.host is not None and not _HOST.fullmatch(self.host):
+            raise ValueError(f"host: expected a name as in 'ssh user@jetson', got '{self.host}'")
 
 
 def _groups(pattern: str) -> int:

@@ -29,13 +29,17 @@ class Kind(Enum):
     """What a port carries: a folder with these files."""
 
     ONNX = "onnx"  # model.onnx, and its external data beside it
+    ADDRESS = "address"  # address.json: where a file lies that a framework knows by name
     WEIGHTS = "weights"  # one file, as the source's framework wrote it
     SAMPLES = "samples"  # inputs.npz, outputs.npz: what the source's framework makes of some samples
+    CHECK = "check"  # check.json
     CONVERSION = "conversion"  # conversion.json
     TOOLCHAIN = "toolchain"  # packages, ready to be imported
     DATA = "data"  # the files of a dataset
     ENGINE = "engine"  # engine.plan
     OPENVINO = "openvino"  # model.xml, model.bin
+    PARSER = "parser"  # parser.json: what TensorRT-RTX's parser says of each node
+    TIMING_CACHE = "timing_cache"  # one file, as TensorRT wrote it
     TENSORS = "tensors"  # tensors.json, and one .bin of plain numbers for each tensor
     EVALUATION = "evaluation"  # evaluation.json
     MEASUREMENT = "measurement"  # measurement.json, pytest-benchmark.json
@@ -113,6 +117,7 @@ class Step:
     optional: tuple[str, ...] = ()  # input ports that are left out where nothing makes what they take
     toolchain: str = "host"  # the name of what it runs in, where a recipe says nothing else
     weights: bool | None = None  # of what exports a model: whether it needs a file; None: it takes one where there is
+    address: Callable[[Model], Step | None] | None = None  # and what says where a file lies that the recipe leaves out
     accelerator: bool = False  # it uses an NVIDIA GPU where there is one; what the driver says of that is in the key
     brings: bool = False  # it fetches what the recipe names; what it gets is in the key, not how
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all

@@ -25,23 +25,25 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "conf/assets/fashion_mobilenet/model.onnx"
 QUICK = Options(warmup_runs=2, runs=60, blocks=6, max_seconds=1)
 
-SCRIPTED = f"""
-import itertools, json, sys, time
+SCRIPTED = """
+import itertools, json, time
 from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
 from builder.measure.subject import Runner, main
 
 class Scripted(Runner):
     def load(self, spec, **warmup):
-        self.latencies = itertools.cycle(json.loads(Path(spec["model"]).read_text()))
-        return {{"load_ms": 1.0, "run_ns": 20_000_000, "warmup_runs": 1, "runtime_version": "0"}}
+        self.latencies = itertools.cycle(json.loads(Path(spec["folder"], "model.onnx").read_text()))
+        return {"load_ms": 1.0, "run_ns": 20_000_000, "warmup_runs": 1}
 
     def block(self, runs, untimed):
         time.sleep(0.004)
-        return {{"ns": [next(self.latencies)] * runs}}
+        return {"ns": [next(self.latencies)] * runs}
 
     def memory(self):
-        return {{"memory_mib": 1.5}}
+        return {"memory_mib": 1.5}
+
+    def execution(self):
+        return {"runtime": "scripted"}
 
 main(Scripted())
 """
@@ -91,7 +93,8 @@ def test_both_subjects_are_described_in_full(run: Run) -> None:
         assert latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
         assert each["p50_interval_ms"][0] <= median(each["blocks_ms"]) <= each["p50_interval_ms"][1]
         assert each["p50_interval_of"] == "block medians"
-        assert each["runtime"] == "onnxruntime"
+        assert (each["runtime"], each["precision"], each["accelerated"]) == ("onnxruntime", "fp32", None)
+        assert each["nodes"]["providers"] == {"CPU": 27}
         assert (each["threads"], each["batch"], each["warmup_runs"]) == (1, 1, 2)
         assert each["bytes"] == MODEL.stat().st_size
         assert each["load_ms"] > 0
@@ -191,7 +194,7 @@ def test_a_truncated_candidate_is_named(fashion: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_named(fashion: Path, tmp_path: Path) -> None:
-    with pytest.raises(StepError, match=r"'baseline' has no model\.onnx"):
+    with pytest.raises(StepError, match=r"'baseline': there is nothing to run: expected model\.onnx"):
         measure(QUICK, fashion, tmp_path, tmp_path / "out")
 
 
@@ -216,7 +219,8 @@ def test_an_option_out_of_range_says_what_it_must_be(option: dict[str, Any], mes
 def test_the_plan_knows_what_kind_of_step_it_is() -> None:
     assert benchmark.name == "benchmark"
     assert benchmark.reproducible is Reproducible.MEASURED
-    assert benchmark.inputs == {"model": Kind.ONNX, "baseline": Kind.ONNX}
+    assert benchmark.optional == ("compiled",)
+    assert benchmark.inputs == {"model": Kind.ONNX, "baseline": Kind.ONNX, "compiled": Kind.OPENVINO}
 
 
 def test_a_process_that_cannot_start_leaves_no_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

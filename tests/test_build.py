@@ -294,14 +294,34 @@ def test_the_store_can_be_put_elsewhere_and_shared(make_project: Callable[[str],
     assert not second.store.exists()
 
 
-def test_a_damaged_object_is_rebuilt_and_the_output_is_right(small: Project) -> None:
+@pytest.mark.parametrize("believed", [False, True], ids=["seen by its times", "seen when it is read"])
+def test_a_damaged_object_is_told_once_and_rebuilt_and_the_output_is_right(small: Project, believed: bool) -> None:
+    from builder.store.statcache import StatCache, file_state
+
     before = manifest(small)
-    target = small.store / "cas" / before["artifacts"][1]["sha256"][:2] / before["artifacts"][1]["sha256"]
+    digest = before["artifacts"][1]["sha256"]
+    target = small.store / "cas" / digest[:2] / digest
     target.chmod(0o644)
     target.write_bytes(b"rot" + target.read_bytes()[3:])
+    if believed:
+        cache = StatCache(small.folder / ".cache" / "builder")
+        cache.believe(target, file_state(target), digest)
+        cache.close()
+        (small.folder / "outputs/small/latest/artifacts/quantize/model.onnx").unlink()  # so it is copied out again
     again = small.run("recipe=small")
 
     assert again.returncode == 0
-    assert "set aside" in again.stderr
+    (told,) = [line for line in again.stderr.splitlines() if digest[:12] in line]
+    assert "set aside" in told
     assert "  built     quantize" in again.stdout
     assert target.read_bytes()[:3] != b"rot"
+
+
+def test_a_missing_object_is_told_once(small: Project) -> None:
+    digest = manifest(small)["artifacts"][1]["sha256"]
+    (small.store / "cas" / digest[:2] / digest).unlink()
+    again = small.run("recipe=small")
+
+    assert again.returncode == 0
+    (told,) = [line for line in again.stderr.splitlines() if digest[:12] in line]
+    assert f"object {digest[:12]} is missing; what made it runs again" in told

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from exports import action, exporting, toolchain_store
+from frameworks import run_in
 from projects import Project
+from servers import serving
 
 from builder.errors import ModelError
 from builder.formats.timm import timm
@@ -57,14 +60,44 @@ def test_random_weights_are_the_same_in_every_folder(make_project: Callable[[str
     assert made[0]["outputs"]["model"]["sha256"] == made[1]["outputs"]["model"]["sha256"]
 
 
+_SAVE = """
+import safetensors.torch, timm, torch
+torch.manual_seed(7)
+safetensors.torch.save_file(timm.create_model("test_resnet").state_dict(), "model.safetensors")
+"""
+
+
+@formats
+def test_a_name_alone_is_fetched_from_the_hub_that_timm_names(project: Project, store: Path) -> None:
+    """A hub on this machine, with weights that timm made: the export holds those, and its lock holds them fast."""
+    hub = project.folder / "hub/timm/test_resnet.r160_in1k/resolve/main"
+    hub.mkdir(parents=True)
+    run_in(store, "timm", _SAVE, hub)
+    a_model(project, store)
+    named = ("recipe=mine", "~model.arguments.pretrained")
+    with serving(project.folder / "hub") as port:
+        project.environment["HF_ENDPOINT"] = f"http://127.0.0.1:{port}"
+        weights = action(project, "weights", *named, "fresh=[weights]")
+        locked = project.run("lock", *named)
+    kept = project.run(*named, "locked=true", "offline=true")
+    fetched = action(project, "model", *named, "offline=true")
+    filed = action(project, "model", *named, f"model.path={hub}/model.safetensors")
+
+    assert weights["facts"]["sha256"] == hashlib.sha256((hub / "model.safetensors").read_bytes()).hexdigest()
+    assert locked.returncode == 0, locked.stdout + locked.stderr
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    assert "weights" not in fetched["facts"]
+    assert fetched["outputs"] == filed["outputs"]
+
+
 @formats
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         (["model.arguments.model=test_resnett"], "has no model 'test_resnett' hint: did you mean 'test_resnet'?"),
         (
-            ["~model.arguments.pretrained"],
-            "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors and model.sha256",
+            ["~model.arguments.pretrained", "model.arguments.model=test_vit", "offline=true"],
+            "/timm/test_vit.r160_in1k/resolve/main/model.safetensors and model.sha256",
         ),
         (["+model.arguments.depth=3"], "cannot make test_resnet: TypeError"),
         (

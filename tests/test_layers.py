@@ -14,13 +14,13 @@ PACKAGE = Path(builder.__file__).parent
 
 # Each may import from itself and from those above it.
 LAYERS = [
-    ["outcomes"],
+    ["outcomes", "device"],
     ["errors"],
-    ["specs", "digest", "typed", "trouble", "modules"],
+    ["specs", "digest", "typed", "trouble", "modules", "processor", "child"],
     ["step"],
     ["runtimes", "store"],
     ["data", "onnxtools", "measure", "toolchains"],
-    ["sources", "compilers"],
+    ["sources", "compilers", "targets"],
     ["steps", "formats"],
     ["registry"],
     ["recipe"],
@@ -28,9 +28,9 @@ LAYERS = [
     ["gates", "outputs"],
     ["engine"],
     ["locking", "report"],
-    ["deliver"],
+    ["deliver", "kit"],
     ["build"],
-    ["api", "init", "verify", "diff", "cache", "toolchain", "lock"],
+    ["api", "check", "init", "verify", "diff", "cache", "toolchain", "lock", "resume"],
     ["__main__"],
 ]
 # The worker's side of the engine runs steps; only the builder's side knows plans.

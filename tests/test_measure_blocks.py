@@ -21,23 +21,22 @@ from builder.measure.process import Subject
 from builder.measure.ratio import Ratio
 
 ROOT = Path(__file__).resolve().parents[1]
-MODEL = ROOT / "conf/assets/fashion_mobilenet/model.onnx"
-SPEC: dict[str, Any] = {"threads": 1, "batch": 1, "seed": 0, "shapes": {}, "constants": {}, "states": []}
+MODEL = ROOT / "conf/assets/fashion_mobilenet"
+SPEC: dict[str, Any] = {"threads": 1, "device": "", "batch": 1, "seed": 0, "shapes": {}, "constants": {}, "states": []}
 QUICK = Schedule(warmup_runs=1, runs=10, blocks=6, max_seconds=30)
 
-SCRIPTED = f"""
-import ctypes, itertools, json, sys, threading, time
+SCRIPTED = """
+import ctypes, itertools, json, threading, time
 from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
 from builder.measure.subject import Runner, main
 
 class Scripted(Runner):
     def load(self, spec, **warmup):
-        self.script = json.loads(Path(spec["model"]).read_text())
+        self.script = json.loads(Path(spec["folder"]).read_text())
         self.latencies = itertools.cycle(self.script["ns"])
         if self.script.get("burn"):
             threading.Thread(target=self.burn, daemon=True).start()
-        return {{"load_ms": 1.0, "run_ns": 20_000_000, "warmup_runs": 1, "runtime_version": "0"}}
+        return {"load_ms": 1.0, "run_ns": 20_000_000, "warmup_runs": 1}
 
     def burn(self):
         while True:
@@ -50,10 +49,13 @@ class Scripted(Runner):
         time.sleep(self.script.get("seconds", 0.004))
         with Path(self.script["log"]).open("a") as log:
             log.write(self.script["name"] + " ")
-        return {{"ns": [next(self.latencies)] * runs}}
+        return {"ns": [next(self.latencies)] * runs}
 
     def memory(self):
-        return {{"memory_mib": 1.5}}
+        return {"memory_mib": 1.5}
+
+    def execution(self):
+        return {"runtime": "scripted"}
 
 main(Scripted())
 """
@@ -92,10 +94,12 @@ def test_blocks_alternate_in_reverse_order_every_other_round(scripted: Measure, 
     assert seen == [(done + 1, 18, name) for done, name in enumerate(order)]
 
 
-def test_every_subject_is_compared_with_the_first(scripted: Measure) -> None:
+def test_every_subject_is_compared_with_each_before_it(scripted: Measure) -> None:
     series, ratios = scripted(QUICK, a={"ns": [1000, 1500]}, b={"ns": [2000, 3000]}, c={"ns": [500, 750]})
-    assert [(each.of, each.to, round(each.value, 9)) for each in ratios] == [("b", "a", 2.0), ("c", "a", 0.5)]
-    assert [each.ranked for each in ratios] == [True, True]
+    found = [(each.of, each.to, round(each.value, 9)) for each in ratios]
+    assert found == [("b", "a", 2.0), ("c", "a", 0.5), ("c", "b", 0.25)]
+    assert all(each.ranked for each in ratios)
+    assert [one.execution for one in series] == [{"runtime": "scripted"}] * 3
     assert series[0].medians_ms == [0.001, 0.0015] * 3
     assert series[0].memory_mib == 1.5
 
@@ -149,7 +153,7 @@ def test_a_subject_that_died_asleep_is_named() -> None:
 def test_a_file_that_is_no_model_is_a_model_error_with_the_subjects_name(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with (
-        Subject("candidate", tmp_path / "model.onnx", SPEC) as subject,
+        Subject("candidate", tmp_path, SPEC) as subject,
         pytest.raises(ModelError, match=r"'candidate': ONNX Runtime .* rejects the model"),
     ):
         subject.load(1, 1.0)

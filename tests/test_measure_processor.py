@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.measure.processor import instruction_class, instruction_set
+from builder.processor import instruction_class, instruction_set
 
 ROOT = Path(__file__).resolve().parents[1]
 QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
-SAY = "from builder.measure.processor import instruction_set; print(instruction_set())"
+SAY = "from builder.processor import instruction_set; print(instruction_set())"
 
 on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="asks an x86-64 processor")
 with_qemu = pytest.mark.skipif(QEMU is None, reason="qemu-user is not installed")

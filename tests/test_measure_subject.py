@@ -9,7 +9,7 @@ import pytest
 
 from builder.errors import ModelError
 from builder.runtimes.inputs import made_up
-from builder.runtimes.onnxruntime import Tensor
+from builder.runtimes.interface import Tensor
 
 AUDIO = Tensor("input", (None, None), "float32")
 STATE = Tensor("state", (2, None, 128), "float32")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from projects import Project, write_small
 
-from builder.measure.processor import instruction_set
+from builder.processor import instruction_set
 
 QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
 PROCESSOR, CLASS = "Nehalem", "sse4"
@@ -33,7 +33,7 @@ pytestmark = [
 WHERE = """
 from __future__ import annotations
 from dataclasses import dataclass
-from builder.measure.processor import instruction_set
+from builder.processor import instruction_set
 from builder.step import Job, Kind, Result, step
 
 @dataclass

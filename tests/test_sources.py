@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
 import json
+import os
 import re
 import ssl
-import threading
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from projects import Project, small_model
+from servers import serving
 
 from builder.errors import SourceError
 from builder.sources.model import bring_model
 from builder.sources.step import weights_suffix
-from builder.specs import Model
+from builder.sources.wheel import fetch_wheel
+from builder.specs import Model, Wheel
 from builder.step import Job
 
 
@@ -56,6 +57,8 @@ def packaged(small: Project) -> Project:
     return small
 
 
+# urllib3's words (2.x, MaxRetryError), as pip passes them on.
+_BROKEN = "HTTPSConnectionPool(host=the.index, port=443): Max retries exceeded with url: /tok-k7/simple/tiny/"
 SIMPLIFY = ("recipe=small", "steps=[simplify]")
 
 
@@ -89,6 +92,40 @@ def test_a_wheel_that_is_not_as_declared_is_one_clear_error(packaged: Project, w
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not (packaged.folder / "outputs/small/latest").exists()
+
+
+def test_what_an_address_of_the_index_tells_is_in_no_error_and_no_log(packaged: Project) -> None:
+    page = packaged.write("served/tok-k7/simple/tiny-model/index.html", "")
+    page.write_text('<a href="../../files/tiny_model-1.0-py3-none-any.whl">tiny_model-1.0-py3-none-any.whl</a>')
+    del packaged.environment["PIP_NO_INDEX"], packaged.environment["PIP_FIND_LINKS"]
+    with serving(packaged.folder / "served") as port:
+        index = f"http://bob:secret@localhost:{port}/tok-k7/simple"
+        done = packaged.run(*SIMPLIFY, PIP_INDEX_URL=index, PIP_RETRIES="0", PIP_CONFIG_FILE=os.devnull)
+    kept = [path.read_bytes() for path in (packaged.folder / "outputs").rglob("*") if path.is_file()]
+
+    assert done.returncode == 1
+    told = " ".join(done.stdout.split())
+    assert (
+        "HTTP error 404 Client Error: File not found for url: http://***/files/tiny_model-1.0-py3-none-any.whl" in told
+    )
+    for word in ("tok-k7", "bob", "secret"):
+        assert word not in done.stdout + done.stderr
+        assert not any(word.encode() in content for content in kept)
+
+
+def test_a_path_that_pip_shows_without_its_host_is_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a connection breaks: pip names the host, and after it the path alone."""
+    pip = tmp_path / "python"
+    pip.write_text(f"#!/bin/sh\necho 'ERROR: {_BROKEN}' >&2\nexit 1\n")
+    pip.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(pip))
+    access = {"environment": {"UV_DEFAULT_INDEX": "https://the.index/tok-k7/simple"}, "options": []}
+    with pytest.raises(SourceError) as caught:
+        fetch_wheel(Wheel("tiny", "1.0", "x"), tmp_path, {"offline": False, "environment": {}, "access": access})
+
+    assert "Max retries exceeded with url: https://***/tiny/" in str(caught.value)
+    assert "tok-k7" not in str(caught.value)
+    assert "the.index" not in str(caught.value)
 
 
 def test_a_new_version_of_a_tool_fetches_nothing_again(packaged: Project) -> None:
@@ -188,19 +225,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    serving.socket = context.wrap_socket(serving.socket, server_side=True)
-    thread = threading.Thread(target=serving.serve_forever, daemon=True)
-    thread.start()
-    yield f"https://localhost:{serving.server_port}", folder
-    serving.shutdown()
-    serving.server_close()
-    thread.join()
+    with serving(folder, context) as port:
+        yield f"https://localhost:{port}", folder
 
 
 def test_an_https_address_is_fetched_and_checked(small: Project, server: tuple[str, Path], tmp_path: Path) -> None:

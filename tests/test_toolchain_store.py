@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +292,9 @@ def test_two_builds_at_once_put_it_together_once(project: Project) -> None:
     assert len(kept_folders(project)) == 1
 
 
-def test_a_killed_installation_leaves_nothing(project: Project) -> None:
+@contextlib.contextmanager
+def ended_while_it_fetches(project: Project, number: signal.Signals) -> Iterator[subprocess.CompletedProcess[str]]:
+    """End an installation by a signal and yield what came of it, with nothing left running and an index that serves."""
     links = add_toolchain(project)
     make_wheel(links, "tiny")
     assert project.run("toolchain", "lock", "tiny").returncode == 0
@@ -299,40 +303,31 @@ def test_a_killed_installation_leaves_nothing(project: Project) -> None:
         project.environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index.url()}
         builder = project.start("toolchain", "build", "tiny")
         wait_until(lambda: any(path.startswith("/files/") for path in index.asked))
-        kill(builder.pid)
-        builder.communicate(timeout=60)
+        kill(builder.pid, number=number)
+        out, errors = builder.communicate(timeout=60)
         running = left_running(project.store)
         index.open.set()
-        folders = kept_folders(project)
+        assert running == []
+        assert kept_folders(project) == []
+        yield subprocess.CompletedProcess(builder.args, builder.returncode, out, errors)
+
+
+def test_a_killed_installation_leaves_nothing(project: Project) -> None:
+    with ended_while_it_fetches(project, signal.SIGKILL):
         again = project.run("toolchain", "build", "tiny")
 
-    assert running == []
-    assert folders == []
     assert again.returncode == 0, again.stdout + again.stderr
     assert debris(project.store) == []
     assert [path.name for path in (project.store / "tmp").iterdir() if path.is_dir()] == []
 
 
 def test_an_interrupted_installation_ends_with_130_and_leaves_nothing(project: Project) -> None:
-    import signal
+    with ended_while_it_fetches(project, signal.SIGINT) as ended:
+        left = debris(project.store)
 
-    links = add_toolchain(project)
-    make_wheel(links, "tiny")
-    assert project.run("toolchain", "lock", "tiny").returncode == 0
-    with serve(links) as index:
-        index.open.clear()
-        project.environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index.url()}
-        builder = project.start("toolchain", "build", "tiny")
-        wait_until(lambda: any(path.startswith("/files/") for path in index.asked))
-        kill(builder.pid, number=signal.SIGINT)
-        _, errors = builder.communicate(timeout=60)
-        index.open.set()
-
-    assert builder.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert left_running(project.store) == []
-    assert debris(project.store) == []
-    assert kept_folders(project) == []
+    assert ended.returncode == 130, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert left == []
 
 
 @needs_root

@@ -29,6 +29,7 @@ _WORDS = {
     "set_aside": ("damaged thing", "damaged things that were set aside"),
     "unfinished": ("folder", "folders that dead builds left"),
     "roots": ("root", "roots of builds that are gone"),
+    "devices": ("entry of a device", "entries of devices whose results are gone"),
 }
 _FEW = 20  # findings of one kind that are listed
 
@@ -46,6 +47,7 @@ def show_size(found: Size, *, as_json: bool) -> None:
         "objects": (found.objects, "bytes by SHA-256"),
         "toolchains": (found.folders, "folders of packages"),
         "results": (found.results, "by action key"),
+        "devices": (found.devices, "results that came from devices, by portable key"),
         "logs": (found.logs, "what actions printed"),
         "set aside": (found.set_aside, "damaged; 'cache gc' removes it"),
         "dead": (found.unfinished, "folders that dead builds left; 'cache gc' removes them"),

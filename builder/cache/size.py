@@ -26,6 +26,7 @@ class Size:
     objects: Amount
     folders: Amount  # packages of toolchains
     results: Amount
+    devices: Amount  # entries of what came from devices
     logs: Amount
     set_aside: Amount
     unfinished: Amount  # private folders of dead builds
@@ -38,7 +39,7 @@ class Size:
 
     @property
     def total_bytes(self) -> int:
-        kinds = (self.objects, self.folders, self.results, self.logs, self.set_aside, self.unfinished)
+        kinds = (self.objects, self.folders, self.results, self.devices, self.logs, self.set_aside, self.unfinished)
         return sum(kind.bytes for kind in kinds)
 
 
@@ -58,6 +59,7 @@ def measure(store: Store, stats: StatCache) -> Size:
         objects=Amount(len(sizes), sum(sizes.values())),
         folders=Amount(len(kept), sum(kept.values())),
         results=amount(root / "ac", ".json"),
+        devices=amount(root / "devices", ".json"),
         logs=amount(root / "logs"),
         set_aside=_things(root / "bad"),
         unfinished=Amount(len(left), sum(left)),

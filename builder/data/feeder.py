@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from builder.data.fit import check_fit
 from builder.data.sample import Sample
 from builder.errors import DataError, ModelError, did_you_mean
-from builder.runtimes.onnxruntime import Session
+from builder.runtimes.interface import Loaded
 from builder.specs import Data, Model
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Feeder:
     told which input takes the samples.
     """
 
-    def __init__(self, session: Session, model: Model, data: Data, batch: int = 64) -> None:
+    def __init__(self, session: Loaded, model: Model, data: Data, batch: int = 64) -> None:
         self._session = session
         self._model = model
         self._data = data

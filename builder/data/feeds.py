@@ -11,7 +11,7 @@ from builder.data.dataset import expected_count, samples
 from builder.data.feeder import Feeder
 from builder.data.sample import Sample
 from builder.errors import DataError
-from builder.runtimes.onnxruntime import Session
+from builder.runtimes.interface import Loaded
 from builder.specs import Data, Model
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Predictions:
 
 
 def predict(
-    session: Session,
+    session: Loaded,
     model: Model,
     data: Data,
     split: str,

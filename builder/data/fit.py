@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError
-from builder.runtimes.onnxruntime import Tensor
+from builder.runtimes.interface import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

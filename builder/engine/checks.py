@@ -12,12 +12,15 @@ __all__ = ["check_outputs"]
 
 _FILES = {
     Kind.ONNX: "model.onnx",
+    Kind.ADDRESS: "address.json",
     Kind.ENGINE: "engine.plan",
     Kind.OPENVINO: "model.xml",
     Kind.TENSORS: "tensors.json",
     Kind.EVALUATION: "evaluation.json",
     Kind.MEASUREMENT: "measurement.json",
+    Kind.CHECK: "check.json",
     Kind.CONVERSION: "conversion.json",
+    Kind.PARSER: "parser.json",
     Kind.SAMPLES: "outputs.npz",
 }
 

@@ -16,6 +16,7 @@ from builder.plan.graph import Action
 from builder.recipe.schema import Limits
 from builder.step import Need
 from builder.store.actions import Record
+from builder.store.devices import Entry
 from builder.store.folders import remove_folder
 from builder.store.locks import Lock
 from builder.store.machine import Machine
@@ -39,14 +40,15 @@ class Outcome:
     error: BuilderError | None = None
     tail: str = ""  # the end of what a failed action printed
     not_kept: str = ""  # the reason why a result is not served again
+    entry: Entry | None = None  # of the device that made it
 
     @classmethod
     def of_hit(cls, decision: Decision) -> Outcome:
-        """Return the outcome of an action whose result was there already."""
-        assert decision.record is not None
-        measured = decision.action.reproducible is Reproducible.MEASURED
-        reason = f"measured {decision.record.created}" if measured else decision.deferred
-        return cls(decision.status, reason, decision.key, decision.parts, decision.record)
+        """Return the outcome of an action whose result was there already, or cannot be had here."""
+        record, entry = decision.record, decision.entry
+        here = record is not None and entry is None and decision.action.reproducible is Reproducible.MEASURED
+        reason = f"measured {record.created}" if record and here else decision.reason
+        return cls(decision.status, reason, decision.key, decision.parts, record, entry=entry)
 
     def shared(self) -> Outcome:
         """Return the outcome for another build of the sweep that wants the same action."""
@@ -65,7 +67,9 @@ class Node:
     inputs: dict[str, Node]
     limits: Limits = field(default_factory=Limits)
     toolchain: Node | None = None  # what puts the packages together that it runs with
+    after: Node | None = None  # what must have succeeded before, though nothing is taken from it
     outcome: Outcome | None = None
+    portable: str = ""  # its portable key, where at least a part of it waits for a device
     decision: Decision | None = None
     lock: Lock | None = None
     machine: Machine | None = None
@@ -78,8 +82,15 @@ class Node:
         """Whether it needs the machine for itself."""
         return self.action.step.need is Need.HOST
 
+    @property
+    def waits_for(self) -> list[Node]:
+        """The nodes that must have an outcome before this one can be settled."""
+        return [*self.inputs.values(), *([self.after] if self.after else [])]
+
     def blocked(self) -> Outcome | None:
         """Return the outcome that an input without a result gives, or None."""
+        if self.after and self.after.outcome and self.after.outcome.status in (Status.FAILED, Status.SKIPPED):
+            return Outcome(Status.SKIPPED, f"{self.after.action.name} {self.after.outcome.status.word}")
         for port, source in self.inputs.items():
             assert source.outcome is not None
             if source.outcome.status in (Status.FAILED, Status.SKIPPED):
@@ -94,7 +105,8 @@ class Node:
         tools = self.toolchain.outcome if self.toolchain else None
         if self.toolchain is None or tools is None or tools.record is not None:
             return None
-        return Outcome(Status.SKIPPED, f"{self.toolchain.action.name} {tools.status.word}")
+        why = f": {tools.reason}" if self.action.optional and tools.reason else ""
+        return Outcome(Status.SKIPPED, f"{self.toolchain.action.name} {tools.status.word}{why}")
 
     def digests(self) -> dict[str, str]:
         """Return the tree digest of each input, when all inputs have a result."""
@@ -104,6 +116,19 @@ class Node:
             assert source.outcome.record is not None
             digests[port] = source.outcome.record.outputs[self.action.inputs[port][1]]
         return digests
+
+    def portables(self) -> dict[str, str] | None:
+        """Return what a portable key says of each input, or None where an input was not made and does not wait."""
+        found = {}
+        for port, source in self.inputs.items():
+            record, output = source.outcome.record if source.outcome else None, self.action.inputs[port][1]
+            if source.portable:
+                found[port] = f"portable:{source.portable}"
+            elif record is not None and output in record.outputs:
+                found[port] = record.outputs[output]
+            else:
+                return None
+        return found
 
     def tail(self) -> str:
         """Return the end of what the action printed so far."""

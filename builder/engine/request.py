@@ -22,6 +22,7 @@ _FETCHING = (
     *("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"),  # where pip's configuration lies
     *("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"),
+    "HF_ENDPOINT",  # where the hub of models is
 )
 
 
@@ -130,18 +131,25 @@ def _local(action: Action, offline: bool, interpreter: Path | None) -> dict[str,
         "shown": path,
         "offline": offline,
         "environment": {name: os.environ[name] for name in names},
+        "access": _access() if (action.data or action.model).wheel else None,
     }
 
 
 def _tools(action: Action, offline: bool, interpreter: Path | None) -> dict[str, Any]:
     """Return what is put together, for which interpreter, and how packages are had here. Raises ToolchainError."""
-    from builder.toolchains.index import index_access
-
     assert action.locked is not None
     return {
         "offline": offline,
         "toolchain": to_plain(action.locked.toolchain),
         "lock": action.locked.text,
         "interpreter": str(interpreter),
-        "access": to_plain(index_access(os.environ, Path.cwd())),
+        "access": _access(),
     }
+
+
+def _access() -> dict[str, Any]:
+    """Return how packages are had here. Raises ToolchainError."""
+    from builder.toolchains.index import index_access
+
+    access: dict[str, Any] = to_plain(index_access(os.environ, Path.cwd()))
+    return access

@@ -22,7 +22,7 @@ from builder.engine.pool import HERE, Place, Pool, Worker
 from builder.engine.request import make_request
 from builder.engine.tell import as_error, error_of, finished_event, last_line, progress_event
 from builder.engine.turns import Turns
-from builder.errors import BuilderError, LimitError, StepError, StoreError, WorkerError
+from builder.errors import BuilderError, LimitError, RecipeError, StepError, StoreError, ToolchainError, WorkerError
 from builder.outcomes import Status
 from builder.plan.decide import Planner
 from builder.store.store import Store
@@ -107,7 +107,7 @@ class Engine:
 
     def _connect(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
-            missing = [source for source in node.inputs.values() if source.outcome is None]
+            missing = [source for source in node.waits_for if source.outcome is None]
             self._missing[id(node)] = len(missing)
             for source in missing:
                 self._users.setdefault(id(source), []).append(node)
@@ -127,16 +127,19 @@ class Engine:
         if self._failure and not self._keep_going:
             self._finish(node, Outcome(Status.SKIPPED, f"{self._failure} failed, and keep_going=false"))
             return
-        deferred = self._planner.deferred(node.action)
-        if outcome := node.blocked() or (Outcome(Status.DEFERRED, deferred) if deferred else None):
-            self._finish(node, outcome)
-            return
         try:
-            node.decision = self._planner.decide(node.recipe, node.action, node.digests())
+            if (inputs := node.portables()) is not None:
+                node.portable = self._planner.portable(node.action, inputs)
+            if outcome := node.blocked():
+                self._finish(node, outcome)
+                return
+            node.decision = self._planner.decide(node.recipe, node.action, node.digests(), node.portable)
+        except RecipeError:  # nobody can build what it does not say
+            raise
         except BuilderError as error:
             self._failed(node, error)
             return
-        if node.decision.record is not None:
+        if node.decision.status is not Status.BUILT:
             self._finish(node, Outcome.of_hit(node.decision))
         elif skipped := node.toolless():
             self._finish(node, skipped)
@@ -184,7 +187,7 @@ class Engine:
     def _run_locked(self, node: Node) -> bool:
         """Look once more, since another builder may have made it meanwhile; else launch it."""
         try:
-            node.decision = self._planner.decide(node.recipe, node.action, node.digests())
+            node.decision = self._planner.decide(node.recipe, node.action, node.digests(), node.portable)
             if node.decision.record is None:
                 self._launch(node)
         except (BuilderError, OSError) as error:
@@ -295,7 +298,9 @@ class Engine:
             error = StoreError(f"{full.message}; {error.message}", full.hint)
         key = node.decision.key if node.decision else ""
         seconds = time.monotonic() - node.started if node.started else None
-        outcome = Outcome(Status.FAILED, error.message, key, seconds=seconds, error=error, tail=node.tail())
+        dispensable = node.action.optional and isinstance(error, ToolchainError)
+        status = Status.SKIPPED if dispensable else Status.FAILED
+        outcome = Outcome(status, error.message, key, seconds=seconds, error=error, tail=node.tail())
         self._finish(node, outcome)
         node.close()
 

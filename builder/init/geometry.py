@@ -9,7 +9,7 @@ from builder.data.fit import fits
 from builder.data.sample import Sample
 from builder.errors import ModelError
 from builder.init.data import Found
-from builder.runtimes.onnxruntime import Tensor
+from builder.runtimes.interface import Tensor
 from builder.specs import DType, Layout, Preprocess
 
 __all__ = ["geometries"]

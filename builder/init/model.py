@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from builder.digest import digest_file
 from builder.errors import ModelError
-from builder.runtimes.onnxruntime import Session, Tensor
+from builder.runtimes.interface import Tensor
+from builder.runtimes.onnxruntime import Session
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from builder.errors import ModelError
 from builder.init.data import Found
 from builder.init.model import Inspected
-from builder.runtimes.onnxruntime import Tensor
+from builder.runtimes.interface import Tensor
 
 __all__ = ["Roles", "assign"]
 

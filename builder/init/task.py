@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from builder.init.data import Found
-from builder.runtimes.onnxruntime import Tensor
+from builder.runtimes.interface import Tensor
 from builder.specs import Reader, Task
 
 if TYPE_CHECKING:

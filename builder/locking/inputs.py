@@ -22,7 +22,7 @@ __all__ = ["inputs_of"]
 
 _NAMED = 100  # files of a split that are listed by name; of more, the digest of the listing
 # Where something lies is no input: what lies there is, and its digest is among the inputs.
-_PLACES = ("path", "wheel", "url", "root", "sha256", "license", "origin", "summary")
+_PLACES = ("path", "wheel", "url", "root", "sha256", "license", "origin", "summary", "host", "device")
 
 
 def inputs_of(recipe: Recipe, actions: Sequence[Action], facts: Facts, external: Iterable[str]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from builder.errors import StepError
 from builder.measure.process import Subject
 from builder.measure.ratio import Ratio, fewest, median, ratio
 
-__all__ = ["Schedule", "Series", "measure"]
+__all__ = ["Schedule", "Series", "measure", "ratios_of"]
 
 _HALF_WIDTH = 0.02  # blocks are taken until every ratio is known this well
 _BLOCK_NS = 20_000_000  # shorter blocks would mostly measure the change from one subject to the other
@@ -45,8 +46,8 @@ class Series:
     name: str
     load_ms: float
     warmup_runs: int
-    runtime_version: str
-    memory_mib: float = 0.0
+    memory_mib: float | None = 0.0  # None where nothing tells it
+    execution: dict[str, Any] = field(default_factory=dict)  # what really ran, see runtimes.interface.Execution
     blocks_ns: list[list[int]] = field(default_factory=list)
     refused: int = 0  # blocks taken again because another subject was not asleep
 
@@ -64,7 +65,7 @@ class Series:
 def measure(
     subjects: Sequence[Subject], schedule: Schedule, progress: Callable[[int, int, str], None]
 ) -> tuple[list[Series], list[Ratio]]:
-    """Return each subject's runs, and the ratio of every subject to the first.
+    """Return each subject's runs, and the ratio of every subject to each one before it, those to the first ahead.
 
     Blocks alternate, in reverse order every other round, so that a drift of the machine falls on all alike. They are
     taken until each ratio's interval is within 2 % of its value (a fixed width, whose coverage stopping does not spoil
@@ -84,9 +85,10 @@ def measure(
             done = sum(len(each.blocks_ns) for each in series)
             progress(done, max(done, least), subject.name)
         order.reverse()
-        ratios = _ratios(series, schedule.confidence)
+        ratios = ratios_of(series, schedule.confidence)
     for subject, one in zip(subjects, series, strict=True):
         one.memory_mib = max(0.0, subject.memory_mib())
+        one.execution = subject.execution()
     return series, ratios
 
 
@@ -100,11 +102,12 @@ def _done(series: Sequence[Series], ratios: Sequence[Ratio], schedule: Schedule,
     return enough and all(each.half_width <= _HALF_WIDTH for each in ratios)
 
 
-def _ratios(series: Sequence[Series], confidence: float) -> list[Ratio]:
-    first, *rest = series
+def ratios_of(series: Sequence[Series], confidence: float) -> list[Ratio]:
+    """Return the ratio of every subject to each one before it, from blocks that were run in turns."""
+    pairs = [(one, other) for index, other in enumerate(series) for one in series[index + 1 :]]
     return [
-        ratio(one.name, first.name, list(zip(one.medians_ms, first.medians_ms, strict=True)), confidence)
-        for one in rest
+        ratio(one.name, other.name, list(zip(one.medians_ms, other.medians_ms, strict=True)), confidence)
+        for one, other in pairs
     ]
 
 

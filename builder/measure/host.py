@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from builder import __version__
-from builder.measure.processor import instruction_set
+from builder.processor import instruction_set
+from builder.runtimes.cpuinfo import cpuinfo, processor_name
 
 __all__ = ["fingerprint", "host", "instruction_set", "load_average"]
 
@@ -26,7 +26,7 @@ def fingerprint() -> dict[str, str | int]:
         "cores": len(os.sched_getaffinity(0)),
         "instruction_set": instruction_set(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "processor": _processor(),
+        "processor": processor_name(),
         "python": platform.python_version(),
     }
 
@@ -38,7 +38,7 @@ def host() -> dict[str, Any]:
     facts["logical_cores"] = os.cpu_count()
     facts["physical_cores"] = _physical_cores()
     facts["governor"] = _read(_CPUS / "cpu0/cpufreq/scaling_governor")
-    facts["virtual_machine"] = "hypervisor" in _cpuinfo().get("flags", "").split()
+    facts["virtual_machine"] = "hypervisor" in cpuinfo().get("flags", "").split()
     facts["kernel"] = platform.release()
     facts["os"] = _os()
     facts["versions"] = {"python": python, **_versions()}
@@ -48,23 +48,6 @@ def host() -> dict[str, Any]:
 def load_average() -> list[float]:
     """Return how many processes wanted to run over the last 1, 5 and 15 minutes, this measurement's among them."""
     return [round(value, 2) for value in os.getloadavg()]
-
-
-@cache
-def _cpuinfo() -> dict[str, str]:
-    """Return the fields of the first processor that /proc/cpuinfo lists."""
-    first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-
-
-def _processor() -> str:
-    """Return the processor's name; Arm processors give none, so there the board's, or else the part number."""
-    info = _cpuinfo()
-    if name := info.get("model name"):
-        return name
-    if board := _read(Path("/proc/device-tree/model")):
-        return board
-    return f"implementer {info.get('CPU implementer', '?')} part {info.get('CPU part', '?')}"
 
 
 def _physical_cores() -> int | None:

@@ -1,4 +1,4 @@
-"""A subject as its measurer sees it: a process that loads a model, answers over pipes, and sleeps in between."""
+"""A subject as its measurer sees it: a process that loads an artifact, answers over pipes, and sleeps in between."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,33 +15,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from builder.child import command
 from builder.errors import ModelError, StepError
 from builder.measure.subject import SCRIPT
 
 __all__ = ["Subject"]
 
+_DOING = {"load": "loading the model", "block": "running the model", "execution": "saying what ran"}
+
 
 class Subject:
-    """A model in a process of its own, asleep unless asked; leaving the `with` block ends the process.
+    """An artifact in a process of its own, asleep unless asked; leaving the `with` block ends the process.
 
-    `spec` is what `builder.measure.subject` reads: threads, batch, seed, shapes, constants, states.
-    Raises ModelError where ONNX Runtime cannot run the model, StepError where the process dies.
+    `spec` is what `builder.measure.subject` reads: threads, device, batch, seed, shapes, constants, states.
+    Raises ModelError where the artifact's runtime cannot run it, StepError where the process dies.
     """
 
     script = SCRIPT
 
-    def __init__(self, name: str, model: Path, spec: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, folder: Path, spec: Mapping[str, Any]) -> None:
         self.name = name
-        self._spec = {"model": str(model), **spec}
+        self._spec = {"folder": str(folder), **spec}
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         requests_in, requests_out = os.pipe()
         replies_in, replies_out = os.pipe()
         self._requests = os.fdopen(requests_out, "w", encoding="utf-8")
         self._replies = os.fdopen(replies_in, encoding="utf-8")
-        command = [sys.executable, "-s", "-P", str(self.script), str(os.getpid()), str(requests_in), str(replies_out)]
+        words = command(self.script, str(os.getpid()), str(requests_in), str(replies_out))
         try:
             self._process = subprocess.Popen(
-                command,
+                words,
                 env=_environment(spec["threads"]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -74,7 +76,7 @@ class Subject:
         return self._process.pid
 
     def load(self, warmup_runs: int, warmup_seconds: float) -> dict[str, Any]:
-        """Load, warm up with so many runs or for so long; return load_ms, run_ns, warmup_runs, runtime_version."""
+        """Load, warm up with so many runs or for so long; return load_ms, run_ns, warmup_runs."""
         return self._ask("load", spec=self._spec, warmup_runs=warmup_runs, warmup_seconds=warmup_seconds)
 
     def block(self, runs: int) -> list[int]:
@@ -85,6 +87,10 @@ class Subject:
     def memory_mib(self) -> float:
         """Return peak resident memory so far, less the same process without a model."""
         return float(self._ask("memory")["memory_mib"])
+
+    def execution(self) -> dict[str, Any]:
+        """Return what really ran, as the runtime tells it: runtime, version, device, precision, nodes."""
+        return self._ask("execution")
 
     def processor_ns(self) -> int:
         """Return the processor time that all threads of the process have used (to the ns; /proc counts in 10 ms)."""
@@ -101,7 +107,9 @@ class Subject:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise self._died({"load": "loading the model", "block": "running the model"}.get(do, do))
+            raise self._died(
+                {"load": "loading the model", "block": "running the model", "execution": "saying what ran"}.get(do, do)
+            )
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             kind = ModelError if reply["model"] else StepError

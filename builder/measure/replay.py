@@ -1,7 +1,7 @@
 """Hands measured samples to pytest-benchmark, so that its statistics, its JSON and its `compare` are the real ones.
 
 The samples were taken before, block by block; here pytest-benchmark times a function that moves a clock by each of
-them. This module is both sides: `replay` starts pytest in a process of its own, and there the module is the plugin
+them. This module is both sides: `replay` starts it as a program, which runs pytest, and there the module is the plugin
 with the clock, the timed function and the hooks.
 """
 
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.child import command
 from builder.errors import StepError
 from builder.measure.subject import die_with
 
 __all__ = ["Replayed", "clock", "latency", "replay"]
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SAMPLES = "samples.json"
 _TEST = "from builder.measure.replay import latency as test_latency\n"
 
@@ -66,14 +66,14 @@ def replay(subjects: Mapping[str, Replayed], host: Mapping[str, Any], destinatio
 
 def _command(root: Path, destination: Path) -> list[str]:
     """Return pytest's command line: pytest-benchmark and this module as plugins, and no others."""
-    return [
-        *(sys.executable, "-s", "-P", "-m", "pytest", "--quiet"),
+    return command(
+        *(__file__, "--quiet"),
         *("-c", str(root / "pytest.ini"), f"--rootdir={root}"),
         *("-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin", "-p", "builder.measure.replay"),
         "--benchmark-timer=builder.measure.replay.clock",
         f"--benchmark-json={destination}",
         "test_latency.py",
-    ]
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -83,7 +83,6 @@ def _environment() -> dict[str, str]:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
-        "PYTHONPATH": str(_ROOT),
         "TZ": "UTC",
     }
 
@@ -135,3 +134,9 @@ def pytest_benchmark_generate_commit_info() -> dict[str, Any]:
 def _document(config: Any) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((config.rootpath / _SAMPLES).read_text(encoding="utf-8"))
     return document
+
+
+if __name__ == "__main__":
+    import pytest
+
+    sys.exit(pytest.main(sys.argv[1:]))

@@ -1,7 +1,7 @@
-"""The process of one subject: it loads a model and times its own runs, one block of them for each request.
+"""The process of one subject: it loads an artifact in its runtime and times its runs, a block of them for each request.
 
-Started by `builder.measure.process` by path, with the parent's process id and two descriptors: requests come in on one,
-replies go out on the other, one JSON document a line. It ends when its parent does.
+Started by `builder.measure.process` with the parent's process id and two descriptors: requests come in on one, replies
+go out on the other, one JSON document a line. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from builder.runtimes.onnxruntime import Session
+    from builder.runtimes.interface import Loaded
 
 __all__ = ["SCRIPT", "Runner", "die_with", "main"]
 
@@ -31,20 +31,20 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 class Runner:
     """A model with its inputs, and the clock beside it. Each method answers one kind of request."""
 
-    _session: Session
+    _session: Loaded
     _feed: dict[str, NDArray[Any]]
     _empty_kib: int
 
     def load(self, spec: Mapping[str, Any], warmup_runs: int, warmup_seconds: float) -> dict[str, Any]:
-        """Load the model and warm it up; raise ModelError where ONNX Runtime cannot run it."""
-        import onnxruntime
-
+        """Load the artifact and warm it up; raise ModelError where its runtime cannot run it."""
+        from builder.runtimes.find import prepared
         from builder.runtimes.inputs import made_up
-        from builder.runtimes.onnxruntime import Session
 
+        folder = Path(spec["folder"])
+        runtime = prepared(folder)
         self._empty_kib = peak_kib()
         start = time.perf_counter_ns()
-        self._session = Session(Path(spec["model"]), threads=spec["threads"], spin=False)
+        self._session = runtime.load(folder, threads=spec["threads"], spin=False, device=spec["device"])
         load_ms = (time.perf_counter_ns() - start) / 1e6
         self._feed = made_up(
             self._session.inputs,
@@ -57,12 +57,7 @@ class Runner:
         warmup = self._warm_up(warmup_runs, warmup_seconds)
         gc.collect()
         gc.disable()  # as timeit does: collections are no part of a run
-        return {
-            "load_ms": load_ms,
-            "run_ns": min(warmup),
-            "warmup_runs": len(warmup),
-            "runtime_version": onnxruntime.__version__,
-        }
+        return {"load_ms": load_ms, "run_ns": min(warmup), "warmup_runs": len(warmup)}
 
     def block(self, runs: int, untimed: int) -> dict[str, Any]:
         """Run and time; the untimed first runs take the caches back that another subject had."""
@@ -73,6 +68,10 @@ class Runner:
     def memory(self) -> dict[str, Any]:
         """Return peak resident memory in MiB, less what this process had reached before it loaded the model."""
         return {"memory_mib": (peak_kib() - self._empty_kib) / 1024}
+
+    def execution(self) -> dict[str, Any]:
+        """Return what really ran; asked last, since it may load the artifact once more."""
+        return self._session.describe().plain()
 
     def _warm_up(self, runs: int, seconds: float) -> list[int]:
         end = time.monotonic() + seconds
@@ -109,12 +108,12 @@ def main(runner: Runner) -> None:
 
 
 def _answer(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
-    from builder.errors import ModelError
+    from builder.errors import BuilderError, ModelError
 
     try:
         reply: dict[str, Any] = getattr(runner, request.pop("do"))(**request)
-    except ModelError as error:
-        return {"error": error.message, "hint": error.hint, "model": True}
+    except BuilderError as error:
+        return {"error": error.message, "hint": error.hint, "model": isinstance(error, ModelError)}
     except Exception as error:  # noqa: BLE001  whatever it is, the parent tells the user
         return {"error": f"{type(error).__name__}: {error}", "hint": "", "model": False}
     return reply
@@ -129,5 +128,4 @@ def die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(SCRIPT.parents[2]))  # run by path, it finds the package that it is a part of
     main(Runner())

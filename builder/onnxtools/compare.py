@@ -11,19 +11,19 @@ from builder.runtimes.inputs import made_up
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from builder.runtimes.onnxruntime import Session
+    from builder.runtimes.interface import Loaded
     from builder.specs import Model
 
 __all__ = ["largest_difference", "random_feeds"]
 
 
-def random_feeds(session: Session, model: Model, count: int) -> Iterator[dict[str, NDArray[Any]]]:
+def random_feeds(session: Loaded, model: Model, count: int) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield inputs that a model takes, each from a seed of its own; states are random too. Raises ModelError."""
     for seed in range(count):
         yield made_up(session.inputs, shapes=model.shapes, constants=model.constants, seed=seed)
 
 
-def largest_difference(reference: Session, candidate: Session, model: Model, count: int) -> float:
+def largest_difference(reference: Loaded, candidate: Loaded, model: Model, count: int) -> float:
     """Return the largest difference between two models' outputs over `count` made-up inputs, relative to the reference.
 
     0.01 means: one hundredth of the largest magnitude in that output. NaN equals NaN, unequal words count 1.

@@ -1,6 +1,8 @@
 """What TensorRT's ONNX parser is known to refuse, found by looking at the graph: no TensorRT and no GPU needed.
 
-Source: each error rule was seen to fail in TensorRT-RTX 1.7.1's parser; NVIDIA, "Working with Quantized Types".
+Source: NVIDIA, "Working with Quantized Types", and TensorRT-RTX 1.7.1's parser, which was seen to refuse what the error
+rules do, but for two: TRT003 it takes and computes in int8, so that all above 127 is cut off; TRT008 it takes although
+NVIDIA's pages say that an activation has one scale.
 Passing the rules is strong evidence, not proof: operators differ between TensorRT's versions.
 """
 
@@ -123,7 +125,7 @@ def uint8_values(graph: Graph) -> Iterator[tuple[NodeProto, str]]:
 
     for node, kind in graph.linear():
         if kind == TensorProto.UINT8:
-            yield node, "is uint8; TensorRT takes int8"
+            yield node, "is uint8; TensorRT computes in int8, and would cut off all above 127"
 
 
 def int16_values(graph: Graph) -> Iterator[tuple[NodeProto, str]]:

@@ -10,17 +10,21 @@ from typing import Any
 
 from builder.digest import digest_json
 from builder.errors import BuilderError
-from builder.outcomes import Status
+from builder.outcomes import Reproducible, Status
+from builder.plan.devices import choose
+from builder.plan.devices import in_words as on_device
 from builder.plan.graph import Action
-from builder.plan.keys import Facts, key_of, key_parts
+from builder.plan.keys import Facts, device_parts, key_of, key_parts, portable_parts
 from builder.plan.why import Reason, Why, compare, in_words
 from builder.recipe.locations import find_file
 from builder.store.actions import Record
+from builder.store.devices import Entry
 from builder.store.store import Store
 from builder.toolchains.spec import Locked
 
 __all__ = ["Decision", "Planner"]
 
+_PORTABLE = "portable"  # the kind of note that keeps the parts of a portable key
 _LAST = "last"  # the kind of note under which an action's last key parts are remembered
 
 
@@ -35,10 +39,19 @@ class Decision:
     record: Record | None = None
     why: tuple[Why, ...] = ()
     deferred: str = ""
+    entry: Entry | None = None  # of the device that made the record
 
     @property
     def reason(self) -> str:
-        return self.deferred or in_words(self.why)
+        return self.deferred or self.made or in_words(self.why)
+
+    @property
+    def made(self) -> str:
+        """Where and when a device made it, in words."""
+        if self.entry is None:
+            return ""
+        built = self.action.reproducible is Reproducible.REPLAYABLE
+        return on_device(self.entry, made="built" if built else "measured")
 
 
 class Planner:
@@ -61,6 +74,29 @@ class Planner:
             return ""
         return f"this version measures ONNX Runtime, not {action.target.runtime}"
 
+    def portable(self, action: Action, inputs: Mapping[str, str]) -> str:
+        """Return the portable key of an action of which at least a part waits for a device, '' for any other.
+
+        Of what such an action makes, `inputs` say `portable:` and its key. Raises SourceError, DataError.
+        """
+        if not action.needs_target or (self._facts.device(action)[0] is not None and not self.deferred(action)):
+            return ""
+        parts = portable_parts(action, inputs, self._facts)
+        key, stats = key_of(parts), self._facts.stats
+        if stats.note(_PORTABLE, key) is None:
+            stats.remember(_PORTABLE, {key: parts})
+        return key
+
+    def changed(self, action: Action, inputs: Mapping[str, str], portable: str) -> str:
+        """Say what makes a portable key another one today; '' where this machine never had that key."""
+        parts = self._facts.stats.note(_PORTABLE, portable)
+        sources = {port: name for port, (name, _) in action.inputs.items()}
+        return in_words(compare(parts, portable_parts(action, inputs, self._facts), sources)) if parts else ""
+
+    def device_parts(self, action: Action, inputs: Mapping[str, str], device: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parts of the key of what a device made of these inputs, given by digest."""
+        return device_parts(action, inputs, self._facts, device)
+
     def asked_for(self, action: Action) -> bool:
         """Return whether `fresh=` asks for an action."""
         return action.name in self._fresh or action.step.name in self._fresh
@@ -71,8 +107,15 @@ class Planner:
             self._facts.code(action)
             self._facts.toolchain(action)
 
-    def decide(self, recipe: str, action: Action, inputs: Mapping[str, str]) -> Decision:
-        """Return what becomes of an action whose input digests are known. Raises SourceError, DataError."""
+    def decide(self, recipe: str, action: Action, inputs: Mapping[str, str], portable: str = "") -> Decision:
+        """Return what becomes of an action whose input digests are known; `portable` is its portable key, if any.
+
+        Raises SourceError, DataError, RecipeError where several devices could be meant.
+        """
+        if portable and (there := self._on_device(action, inputs, portable)):
+            return there
+        if deferred := self.deferred(action):
+            return Decision(action, Status.DEFERRED, deferred=deferred)
         parts = key_parts(action, inputs, self._facts)
         key = key_of(parts)
         asked_for = self.asked_for(action)
@@ -120,6 +163,18 @@ class Planner:
     def missing_device(self, action: Action) -> str:
         """Return why the target's device is not here."""
         return self._facts.device(action)[1]
+
+    def _on_device(self, action: Action, inputs: Mapping[str, str], portable: str) -> Decision | None:
+        """Return what a device made of these inputs, where it sent its result and nobody asks for another."""
+        if self.asked_for(action):
+            return None
+        entry = choose(self._store.devices.find(portable), action.target)
+        if entry is None:
+            return None
+        parts = self.device_parts(action, inputs, entry.device)
+        key = key_of(parts)
+        record = self._store.lookup(key, lambda name: _current(action, name, self._facts))
+        return Decision(action, Status.CACHED, key, parts, record, entry=entry) if record else None
 
     def _why(self, recipe: str, action: Action, key: str, parts: Mapping[str, Any]) -> tuple[Why, ...]:
         last = self._facts.stats.note(_LAST, self._name(recipe, action.name))

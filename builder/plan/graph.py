@@ -9,20 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from builder.compilers.options import ParserCheck
 from builder.errors import RecipeError, did_you_mean
 from builder.outcomes import Reproducible
+from builder.plan.fits import asked_of
 from builder.recipe.schema import Recipe, Use
 from builder.recipe.toolchains import find_locked
 from builder.registry import compiler_names, find_compiler, find_format, find_step
+from builder.sources import tensors
 from builder.sources.conversion import conversion_check
+from builder.sources.parser import parser_check
 from builder.sources.step import data_source, model_source, weights_source
-from builder.sources.tokens import check_tokenizer, token_options, tokenized, tokenizer_file, tokens
+from builder.sources.tokens import check_tokenizer, token_options, tokenized, tokenizer_file
+from builder.sources.tokens import tokens as token_step
 from builder.specs import Data, Model, Runtime, Target
 from builder.step import Kind, Need, Step
+from builder.targets.step import CHECK, target_check
 from builder.toolchains.spec import HOST, Locked
 from builder.toolchains.step import toolchain_step
+from builder.typed import to_plain
 
-__all__ = ["Action", "graph"]
+__all__ = ["Action", "checked", "graph"]
 
 COMPILE = "compile"
 SOURCE = "model"  # the action that brings the recipe's model; `inputs: {reference: model}` names it
@@ -42,6 +49,8 @@ class Action:
     on_host: bool = False  # measured here although the recipe's target is another machine
     there: bool = False  # measured where the target is
     locked: Locked | None = None  # the toolchain it runs in, or puts together; None: the host's
+    after: str = ""  # the action that must have succeeded before, though nothing is taken from it
+    optional: bool = False  # where its toolchain cannot be had, it is skipped, and the build goes on
 
     @property
     def reproducible(self) -> Reproducible:
@@ -72,13 +81,22 @@ def graph(recipe: Recipe) -> list[Action]:
     """
     data, recipe = _prepared(recipe)
     actions = [*_source(recipe, data), *data] if recipe.model.format == "onnx" else [*data, *_source(recipe, data)]
-    own = {action.name for action in actions}
+    own = [*actions]
     for name in (use.name for use in recipe.steps):
-        if name in own:
+        if name in {CHECK, *(action.name for action in own)}:
             raise RecipeError(f"steps: '{name}' is the name of an action of the recipe's own", "give it another name")
     for use in recipe.steps:
         actions += _actions(use, recipe, actions)
-    return _with_toolchains([*actions, *_evaluations(actions)])
+    steps = [*actions[len(own) :], *_evaluations(actions)]
+    steps += _for_the_device(recipe, steps, actions)
+    return _with_toolchains([*own, *(steps if _is_any_host(recipe.target) else checked(recipe, steps))])
+
+
+def checked(recipe: Recipe, steps: list[Action]) -> list[Action]:
+    """Return the steps after the check of the model against the target: none starts before it has succeeded."""
+    asked = asked_of(steps)
+    check = Action(CHECK, target_check, asked, {"model": (SOURCE, "model")}, recipe.model, None, recipe.target)
+    return [check, *(replace(action, after=CHECK) for action in steps)]
 
 
 def _with_toolchains(actions: list[Action]) -> list[Action]:
@@ -88,7 +106,8 @@ def _with_toolchains(actions: list[Action]) -> list[Action]:
         if action.toolchain and action.toolchain not in found:
             name = action.toolchain
             tools = replace(action, name=name, step=toolchain_step, options=None, inputs={}, data=None)
-            found[name] = replace(tools, on_host=False)
+            dispensable = all(user.optional for user in actions if user.toolchain == name)
+            found[name] = replace(tools, on_host=False, there=False, optional=dispensable, after="")
         found[action.name] = action
     return list(found.values())
 
@@ -99,7 +118,7 @@ def _source(recipe: Recipe, before: list[Action]) -> list[Action]:
     if model.format == "onnx":
         return [Action(SOURCE, model_source, None, {}, model, None, target)]
     step = find_format(model.format)
-    brought = [Action("weights", weights_source, None, {}, model, None, target)] if _has_file(model) else []
+    brought = _brought(model, step, target)
     data = _optional_data(step, recipe.data)
     inputs = {**({"weights": ("weights", "weights")} if brought else {}), **_made(data, before)}
     locked = _locked(model.toolchain or step.toolchain)
@@ -108,8 +127,16 @@ def _source(recipe: Recipe, before: list[Action]) -> list[Action]:
     return [*brought, exported, Action("conversion", conversion_check, None, sources, model, None, target)]
 
 
-def _has_file(model: Model) -> bool:
-    return bool(model.path or model.wheel or model.url)
+def _brought(model: Model, step: Step, target: Target) -> list[Action]:
+    """Return the actions that bring a model's file: the one that is named, or the one that its framework knows."""
+    weights = Action("weights", weights_source, None, {}, model, None, target)
+    if model.path or model.wheel or model.url:
+        return [weights]
+    if step.address is None or (found := step.address(model)) is None:
+        return []
+    locked = _locked(model.toolchain or step.toolchain)
+    address = Action("address", found, None, {}, model, None, target, locked=locked)
+    return [address, replace(weights, inputs={"address": (address.name, "address")})]
 
 
 def _locked(name: str) -> Locked | None:
@@ -138,13 +165,13 @@ def _prepared(recipe: Recipe) -> tuple[list[Action], Recipe]:
     brought = Action("tokenizer", weights_source, None, {}, tokenizer_file(data.tokenizer), None, target)
     texts, locked = replace(data, tokenizer=None), _locked(data.tokenizer.toolchain)
     inputs = {"tokenizer": ("tokenizer", "weights"), **_made(data, fetched)}
-    made = Action("tokens", tokens, token_options(data.tokenizer), inputs, model, texts, target, locked=locked)
+    made = Action("tokens", token_step, token_options(data.tokenizer), inputs, model, texts, target, locked=locked)
     return [*fetched, brought, made], replace(recipe, data=tokenized(data))
 
 
 def _made(data: Data | None, before: list[Action]) -> dict[str, tuple[str, str]]:
     """Return where an action takes data from that other actions make; nothing for files that lie where they are."""
-    makers = [action.name for action in before if action.step in (data_source, tokens)]
+    makers = [action.name for action in before if action.step in (data_source, token_step)]
     return {"data": (makers[-1], "data")} if data is not None and makers else {}
 
 
@@ -157,11 +184,29 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     inputs = {port: source for port, source in ports.items() if source is not None} | _made(data, before)
     toolchain = use.toolchain if use.toolchain != HOST else _toolchain_of(step, inputs, before)
     action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target, locked=_locked(toolchain))
+    if step.name == COMPILE and Kind.ENGINE in step.outputs.values():
+        return _with_parser(action)
     if step.need is not Need.HOST or _is_any_host(recipe.target):
         return [action]
     here = replace(action, name=f"{use.name}@host", on_host=True)
     there = replace(action, inputs={**inputs, **_engine(before)}, there=True)
     return [there, here]
+
+
+def _with_parser(action: Action) -> list[Action]:
+    """Return what is compiled for TensorRT with the parser's verdict before it, and the timing cache it begins with."""
+    options, suffix = action.options, "" if action.name == COMPILE else f"@{action.name}"
+    before: list[Action] = []
+    if options.parser is not ParserCheck.OFF:
+        ports = {"model": action.inputs["model"]}
+        dispensable, tools = options.parser is ParserCheck.AUTO, _locked(parser_check.toolchain)
+        asked = replace(action, name=f"{parser_check.name}{suffix}", step=parser_check, options=None, inputs=ports)
+        before.append(replace(asked, locked=tools, optional=dispensable))
+    if options.timing_cache and "timing_cache" in action.step.inputs:
+        file = Model("timing_cache", path=options.timing_cache)
+        before.append(Action(f"timing_cache{suffix}", weights_source, None, {}, file, None, action.target))
+        action = replace(action, inputs={**action.inputs, "timing_cache": (before[-1].name, "weights")})
+    return [*before, action]
 
 
 def _chosen_step(use: Use, target: Target) -> Step:
@@ -186,6 +231,23 @@ def _toolchain_of(step: Step, inputs: Mapping[str, tuple[str, str]], before: lis
     """Return what a step runs in where nothing else is said: the toolchain that loads what it takes, or its own."""
     loaders = {a.name: a.locked.toolchain.name for a in before if a.locked and Kind.OPENVINO in a.step.outputs.values()}
     return next((loaders[name] for name, _ in inputs.values() if name in loaders), step.toolchain)
+
+
+def _for_the_device(recipe: Recipe, steps: list[Action], before: list[Action]) -> list[Action]:
+    """Return what writes the inputs and outputs that a device is given, where a step waits for one."""
+    theirs = [action for action in steps if action.needs_target]
+    if not theirs:
+        return []
+    compiled = next((action for action in theirs if action.step.name == COMPILE), None)
+    evaluated = next((a for a in before if Kind.EVALUATION in a.step.outputs.values()), None)
+    split = evaluated.options.split if evaluated else tensors.Options.split
+    profiles = to_plain(compiled.options.profiles) if compiled else {}
+    asked = Use("tensors", "tensors", tensors.Options(split=split, profiles=profiles), {})
+    step = tensors.tensors
+    data = _data(asked, step, recipe) if recipe.data else None
+    ports = {port: _input(asked, step, port, before) for port in step.inputs}
+    inputs = {port: source for port, source in ports.items() if source is not None} | _made(data, before)
+    return [Action(asked.name, step, asked.options, inputs, recipe.model, data, recipe.target)]
 
 
 def _evaluations(actions: list[Action]) -> list[Action]:

@@ -34,7 +34,10 @@ from builder.toolchains.spec import HOST
 from builder.trouble import is_scarcity, trouble
 from builder.typed import to_plain
 
-__all__ = ["Facts", "key_of", "key_parts"]
+__all__ = ["Facts", "device_parts", "key_of", "key_parts", "portable_parts"]
+
+
+_OF_A_MACHINE = ("host", "instruction_set", "libc")
 
 
 class Facts:
@@ -123,6 +126,12 @@ class Facts:
         return self._devices[name]
 
     @cached_property
+    def program(self) -> dict[str, str]:
+        """What runs on a device in our place: file -> SHA-256 of its source."""
+        folder = Path(__file__).resolve().parents[1] / "device"
+        return {file.name: self.digest(file) for file in sorted(folder.glob("*.py"))}
+
+    @cached_property
     def gpu(self) -> dict[str, str] | None:
         """What the driver says of this machine's NVIDIA GPU, or None."""
         return find_gpu()
@@ -185,6 +194,21 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     if step.need is Need.TARGET or step.accelerator:
         parts["device"] = facts.gpu if step.accelerator else facts.device(action)[0]
     return parts
+
+
+def portable_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[str, Any]:
+    """Return the parts of a key that says nothing of any machine, of an action whose device is elsewhere.
+
+    `inputs` are digests; of what is made on the device too it is `portable:` and the key of what makes it.
+    """
+    parts = key_parts(action, inputs, facts)
+    kept = {name: value for name, value in parts.items() if name not in _OF_A_MACHINE}
+    return {**kept, "device": None, "program": facts.program}
+
+
+def device_parts(action: Action, inputs: Mapping[str, str], facts: Facts, device: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of the key of what such an action made on a device of these facts."""
+    return {**portable_parts(action, inputs, facts), "device": dict(device)}
 
 
 def _ways(action: Action, facts: Facts) -> dict[str, Any]:

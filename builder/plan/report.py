@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, RecipeError
 from builder.outcomes import Status
 from builder.plan.decide import Decision, Planner
+from builder.plan.fits import refuse_options
 from builder.plan.graph import Action, graph
 from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
@@ -17,7 +18,7 @@ from builder.recipe.schema import Recipe
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
 
-__all__ = ["WORDS", "Planned", "plan", "plan_all"]
+__all__ = ["WORDS", "Planned", "plan", "plan_actions", "plan_all"]
 
 Inputs = Mapping[str, tuple[str, str]]
 
@@ -31,6 +32,8 @@ class Planned:
 
     decision: Decision
     error: BuilderError | None = None  # a file that the recipe names cannot be read
+    portable: str = ""  # its portable key, where at least a part of it waits for a device
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what that key says of them
 
     @property
     def status(self) -> Status:
@@ -54,38 +57,59 @@ def plan_all(recipes: Sequence[Recipe], warn: Callable[[str], None]) -> list[lis
     """Return the actions of each recipe of a sweep in order. Raises RecipeError, UsageError."""
     graphs = [graph(recipe) for recipe in recipes]
     check_machine(recipes, graphs)
+    refuse_options(recipes, graphs)
     machine = recipes[0].machine
     stats = StatCache()
     try:
         store = Store(store_folder(machine.store), stats, warn, look=True)
         planner = Planner(store, Facts(stats), Path("outputs"), machine.fresh or ())
-        return [_plan(recipe, actions, planner) for recipe, actions in zip(recipes, graphs, strict=True)]
+        return [plan_actions(recipe, actions, planner) for recipe, actions in zip(recipes, graphs, strict=True)]
     finally:
         stats.close()
 
 
-def _plan(recipe: Recipe, actions: Sequence[Action], planner: Planner) -> list[Planned]:
+def plan_actions(recipe: Recipe, actions: Sequence[Action], planner: Planner) -> list[Planned]:
+    """Return the actions of a recipe's graph in order, as a planner sees them. Raises RecipeError."""
     planned: dict[str, Planned] = {}
     for action in (action for action in actions if not action.lazy):
-        sources = {port: planned[name] for port, (name, _) in action.inputs.items()}
-        waiting = _waiting(sources.values())
-        missing = _missing(action.inputs, planned)
-        deferred = planner.deferred(action)
-        if deferred or missing:
-            decision = Decision(action, Status.DEFERRED, deferred=deferred or missing)
-        elif waiting:
-            decision = Decision(action, Status.BUILT, why=(Why(Reason.UPSTREAM, ", ".join(waiting)),))
-        else:
-            try:
-                decision = planner.decide(recipe.name, action, _digests(action.inputs, planned))
-            except BuilderError as error:
-                planned[action.name] = Planned(Decision(action, Status.FAILED), error)
-                continue
-        planned[action.name] = Planned(decision)
+        try:
+            planned[action.name] = _planned(recipe, action, planner, planned)
+        except RecipeError:
+            raise
+        except BuilderError as error:
+            planned[action.name] = Planned(Decision(action, Status.FAILED), error)
     needed = {each.decision.action.toolchain for each in planned.values() if each.status is Status.BUILT}
     needed |= {action.name for action in actions if action.lazy and planner.asked_for(action)}
     planned |= {action.name: _decided(recipe, action, planner) for action in actions if action.name in needed}
     return [planned[action.name] for action in actions if action.name in planned]
+
+
+def _planned(recipe: Recipe, action: Action, planner: Planner, planned: dict[str, Planned]) -> Planned:
+    inputs = _portables(action.inputs, planned)
+    portable = planner.portable(action, inputs) if inputs is not None else ""
+    waiting = _waiting(planned[name] for name, _ in action.inputs.values())
+    missing, deferred = _missing(action.inputs, planned), planner.deferred(action)
+    if missing or (waiting and deferred):
+        decision = Decision(action, Status.DEFERRED, deferred=deferred or missing)
+    elif waiting:
+        decision = Decision(action, Status.BUILT, why=(Why(Reason.UPSTREAM, ", ".join(waiting)),))
+    else:
+        decision = planner.decide(recipe.name, action, _digests(action.inputs, planned), portable)
+    return Planned(decision, portable=portable, inputs=inputs or {})
+
+
+def _portables(inputs: Inputs, planned: dict[str, Planned]) -> dict[str, str] | None:
+    """Return what a portable key says of each input, or None where one is not known yet."""
+    found = {}
+    for port, (name, output) in inputs.items():
+        record = planned[name].decision.record
+        if planned[name].portable:
+            found[port] = f"portable:{planned[name].portable}"
+        elif record is not None and output in record.outputs:
+            found[port] = record.outputs[output]
+        else:
+            return None
+    return found
 
 
 def _decided(recipe: Recipe, action: Action, planner: Planner) -> Planned:

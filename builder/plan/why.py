@@ -97,6 +97,7 @@ _PARTS = (
     ("source", Reason.SOURCE),
     ("toolchain", Reason.TOOL),
     ("implementation", Reason.CODE),
+    ("program", Reason.CODE),
     ("model", Reason.MODEL_FACT),
     ("target", Reason.TARGET_FACT),
     ("instruction_set", Reason.HOST),

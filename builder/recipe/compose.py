@@ -104,9 +104,9 @@ def _read(config: DictConfig, overrides: tuple[str, ...]) -> Recipe:
         files["overrides.yaml"] = OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
         return read_recipe(plain, choices, overrides, files)
     except OmegaConfBaseException as error:
-        raise with_place(explain(error, overrides), overrides) from error
+        raise with_place(explain(error, overrides), overrides, choices) from error
     except RecipeError as error:
-        raise with_place(error, overrides) from error
+        raise with_place(error, overrides, choices) from error
 
 
 def _check_sections(config: DictConfig) -> None:

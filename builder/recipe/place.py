@@ -1,15 +1,15 @@
-"""Where a mistake stands: the override on the command line, or the file and line of a recipe."""
+"""Where a mistake stands: the override on the command line, or the line of a recipe or of what was chosen in conf/."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from builder.errors import RecipeError, UsageError
-from builder.recipe.locations import shown
+from builder.recipe.locations import conf_folders, shown
 from builder.recipe.sources import loaded_recipes
 
 __all__ = ["with_place"]
@@ -18,15 +18,20 @@ _KEY = re.compile(r"^(?:([\w.\[\]-]+): )?(?:there is no key '([^']+)')?")
 _WORD = re.compile(r"'([^']+)'")
 
 
-def with_place(error: RecipeError | UsageError, overrides: Sequence[str]) -> RecipeError | UsageError:
-    """Return the error with the place in front of its message, where the place can be told."""
+def with_place(
+    error: RecipeError | UsageError, overrides: Sequence[str], choices: Mapping[str, object] | None = None
+) -> RecipeError | UsageError:
+    """Return the error with the place in front of its message, where the place can be told.
+
+    `choices` says what was chosen of each group of conf/, once that is known.
+    """
     if error.message.startswith("on the command line"):
         return error
-    place = _place(error.message, overrides)
+    place = _place(error.message, overrides, choices or {})
     return type(error)(f"{place}: {error.message}", error.hint) if place else error
 
 
-def _place(message: str, overrides: Sequence[str]) -> str:
+def _place(message: str, overrides: Sequence[str], choices: Mapping[str, object]) -> str:
     key = _KEY.match(message)
     path = [part for part in re.split(r"[.\[\]]+", key[1] or "") if part] if key else []
     if key and key[2]:
@@ -39,7 +44,17 @@ def _place(message: str, overrides: Sequence[str]) -> str:
         line = _line_of_path(file, path) if path else _line_of_word(file, words)
         if line:
             return f"{shown(file)}:{line}"
+    for file in _chosen(path, choices):
+        if line := _line_of_path(file, path[1:]):
+            return f"{shown(file)}:{line}"
     return ""
+
+
+def _chosen(path: Sequence[str], choices: Mapping[str, object]) -> Iterator[Path]:
+    """Yield the file in conf/ that the section of a key was taken from."""
+    group = path[0] if path else ""
+    files = [folder / group / f"{choices[group]}.yaml" for folder in conf_folders() if group in choices]
+    yield from (file for file in files if file.is_file())
 
 
 def _override_of_path(wanted: str, overrides: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from builder.errors import RecipeError, did_you_mean
+from builder.recipe.own_code import check_code
 from builder.recipe.schema import CONVERSION_GATE, GATES, MAX_CONVERSION_DIFFERENCE, Gate, Limits, Machine, Recipe, Use
 from builder.recipe.toolchains import check_name
 from builder.registry import find_format, find_step, format_names, is_step, step_names
@@ -22,7 +23,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NAME_LENGTH = 64
 _CODE = re.compile(r"[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("store", "sweeps")  # they lie beside the builds, under outputs/
-_OWN = ("data", "tokenizer", "tokens", "weights", "model", "conversion")  # actions of the recipe's own
+_OWN = ("data", "tokenizer", "tokens", "address", "weights", "model", "check", "conversion")  # the recipe's own actions
 _MACHINE = tuple(Machine.__dataclass_fields__)
 _KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", *_MACHINE)
 
@@ -117,6 +118,8 @@ def _check_format(model: Model, sources: list[str]) -> None:
         raise RecipeError(f"model.code: expected FILE.py:NAME, got '{model.code}'")
     if model.toolchain is not None:
         check_name(model.toolchain, "model.toolchain")
+    if model.code is not None:
+        check_code(model.code, model.toolchain or find_format(model.format).toolchain)
 
 
 def _data(node: dict[str, Any], choices: dict[str, Any]) -> Data | None:
@@ -221,14 +224,16 @@ def _limits(node: dict[str, Any], actions: list[str]) -> dict[str, Limits]:
 
 
 def _resolved(recipe: Recipe, gates: dict[str, Any]) -> dict[str, Any]:
-    data = to_plain(recipe.data)
+    data, target = to_plain(recipe.data), to_plain(recipe.target)
     if data:
         data.pop("root")  # where this machine keeps it
+    for name in ("host", "device"):  # one machine of that kind
+        target.pop(name)
     return {
         "name": recipe.name,
         "summary": recipe.summary,
         "model": to_plain(recipe.model),
-        "target": to_plain(recipe.target),
+        "target": target,
         "data": data,
         "steps": {
             use.name: {"step": use.step, "inputs": use.inputs, "toolchain": use.toolchain, **to_plain(use.options)}

@@ -116,6 +116,11 @@ class Recipe:
     hydra_files: dict[str, str] = field(default_factory=dict)  # .hydra/*.yaml, as text
     limits: dict[str, Limits] = field(default_factory=dict)  # by action; '' for every other one
 
+    @property
+    def words(self) -> list[str]:
+        """The overrides as documents show them: without the one that names a machine to connect to."""
+        return [word for word in self.overrides if word.lstrip("+").partition("=")[0] != "target.host"]
+
 
 CONVERSION_GATE = "max_conversion_difference"
 MAX_CONVERSION_DIFFERENCE = 1e-3  # of the largest output; exports were seen at 1e-5 and below, wrong ones above 1e-2

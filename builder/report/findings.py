@@ -17,7 +17,9 @@ __all__ = [
     "memory",
     "missing",
     "ratio_of",
+    "shipped",
     "size",
+    "subject_names",
     "verdict",
     "worst",
 ]
@@ -42,9 +44,11 @@ class Names:
     def on_target(self, action: Mapping[str, Any]) -> bool:
         """Say whether an action's numbers are the target's.
 
-        They are where the target is this machine, and for a benchmark of an engine that was taken on the target (the
-        one that was taken here is named `@host`).
+        They are where the target is this machine, where a device sent them, and for a benchmark of an engine that was
+        taken on the target (the one that was taken here is named `@host`).
         """
+        if action.get("device"):
+            return True
         remote = action["step"] == "benchmark" and not action["name"].endswith("@host") and self._other_runtime
         return self.target_is_here or remote
 
@@ -99,16 +103,20 @@ def size(names: Names, reference: float | None, candidate: float | None) -> str:
     return f"{names.candidate} is {said} than {names.reference}" if said else f"{names.candidate} keeps its size"
 
 
-def memory(names: Names, reference: float | None, candidate: float | None, place: str) -> str:
+def memory(names: Names, reference: float | None, candidate: float | None, called: str, place: str) -> str:
+    """Compare the memory of what ships, as it is called, with the source model's."""
     if candidate is None:
         return "The memory of the candidate was not measured"
     if not reference or candidate <= 0:
-        return f"{names.candidate} takes {words.mib(candidate)} of memory {place}"
+        return f"{called} takes {words.mib(candidate)} of memory {place}"
     said = compared(candidate / reference, "less", "more") or "neither less nor more"
-    return f"{names.candidate} takes {said} memory than {names.reference} {place}"
+    return f"{called} takes {said} memory than {names.reference} {place}"
 
 
 def accuracy(names: Names, evaluation: Mapping[str, Any], limit: float | None, place: str) -> str:
+    """Say what was lost; of another runtime than ONNX Runtime, in which one."""
+    ran = evaluation.get("executions", {}).get("candidate", {}).get("runtime", "onnxruntime")
+    candidate = names.candidate if ran == "onnxruntime" else f"{names.candidate} in {words.runtime(ran)}"
     primary = evaluation["primary"]
     result = evaluation["metrics"].get(primary) if primary else None
     if result is None or result["drop"] is None:
@@ -118,7 +126,7 @@ def accuracy(names: Names, evaluation: Mapping[str, Any], limit: float | None, p
     ends = sorted(sign * end for end in bounds) if bounds else None
     unit = f"points of {primary}" if words.in_percent(primary) else f"of {words.metric_title(primary)}"
     sentence = (
-        f"{names.candidate} {'loses' if sign > 0 else 'gains'} {words.points(primary, sign * drop)} {unit}"
+        f"{candidate} {'loses' if sign > 0 else 'gains'} {words.points(primary, sign * drop)} {unit}"
         f"{words.interval([words.points(primary, end) for end in ends] if ends else None)} {place}"
     )
     return sentence if limit is None else f"{sentence}; the limit is {limit_of_drop(primary, limit)}"
@@ -141,28 +149,54 @@ def limit_of_drop(primary: str, limit: float) -> str:
 
 
 def latency(names: Names, measurement: Mapping[str, Any], place: str) -> str:
+    """Compare what ships with the source model and, where it was compiled, with the model that it was compiled from."""
+    called, ships = subject_names(names, measurement), shipped(measurement)
     ratio = ratio_of(measurement)
     if ratio is None:
         subjects = measurement["subjects"]
         median = subjects[0]["latency_ms"]["p50"] if subjects else None
         return f"{names.candidate} takes {words.ms(median)} at the median {place}"
-    bounds = ratio.get("interval")
+    sentence = _compared(ratio, called.get(ships, names.candidate), names.reference, place)
+    other = ratio_of(measurement, "candidate") if ships != "candidate" else None
+    return f"{sentence}; {_compared(other, 'it', called['candidate'], '')}" if other else sentence
+
+
+def _compared(ratio: Mapping[str, Any], of: str, to: str, place: str) -> str:
+    bounds, where = ratio.get("interval"), f" {place}" if place else ""
     if not ratio["ranked"] or ratio["value"] <= 0:
         shown = words.interval([words.number(end) for end in bounds] if bounds else None)
-        pair = f"{names.candidate} and {names.reference}"
-        return f"{pair} cannot be ranked {place}: the interval of their ratio,{shown}, contains 1"
+        return f"{of} and {to} cannot be ranked{where}: the interval of their ratio,{shown}, contains 1"
     faster = ratio["value"] < 1
     factor = 1 / ratio["value"] if faster else ratio["value"]
     ends = sorted(1 / end if faster else end for end in bounds) if bounds else None
     shown = words.interval([words.number(end) for end in ends] if ends else None)
     how = "as fast as" if faster else "as slow as"
-    return f"{names.candidate} is {words.number(factor)} {TIMES} {how} {names.reference}{shown} {place}"
+    return f"{of} is {words.number(factor)} {TIMES} {how} {to}{shown}{where}"
 
 
-def ratio_of(measurement: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the ratio of the candidate to the baseline."""
+def shipped(measurement: Mapping[str, Any]) -> str:
+    """Return the name of the subject that ships: what was compiled, where something was, else the candidate."""
+    return str(measurement.get("ships", "candidate"))
+
+
+def subject_names(names: Names, measurement: Mapping[str, Any]) -> dict[str, str]:
+    """Return how the page calls the subjects; where one was compiled, with the runtimes."""
+    found = {subject["name"]: str(subject["name"]) for subject in measurement["subjects"]}
+    for subject in measurement["subjects"]:
+        if subject["name"] == "baseline":
+            found["baseline"] = names.reference
+        elif shipped(measurement) != "candidate" and "runtime" in subject:
+            found[subject["name"]] = f"{names.candidate} in {words.runtime(subject['runtime'])}"
+        elif subject["name"] == "candidate":
+            found["candidate"] = names.candidate
+    return found
+
+
+def ratio_of(measurement: Mapping[str, Any], to: str = "baseline") -> Mapping[str, Any] | None:
+    """Return the ratio of what ships to another subject."""
     known = {(ratio["of"], ratio["to"]): ratio for ratio in measurement["ratios"]}
-    return known.get(("candidate", "baseline")) or next(iter(known.values()), None)
+    first = next(iter(known.values()), None) if to == "baseline" else None
+    return known.get((shipped(measurement), to), first)
 
 
 def missing(manifest: Mapping[str, Any], step: str, what: str) -> str:

@@ -21,12 +21,19 @@ __all__ = [
     "number",
     "plain",
     "points",
+    "runtime",
     "size",
     "when",
 ]
 
 MIB = 2**20
 _TITLES = {"spearman": "Spearman correlation"}
+_RUNTIMES = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "tensorrt": "TensorRT",
+    "tensorrt_rtx": "TensorRT-RTX",
+}
 _SHARES = {"accuracy", "agreement", "auc", "f1", "precision", "recall", "top1", "top5"}
 _MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -88,6 +95,11 @@ def when(moment: str) -> str:
         return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except ValueError:
         return moment
+
+
+def runtime(name: str) -> str:
+    """Return what a runtime's maker calls it."""
+    return _RUNTIMES.get(name, name)
 
 
 def in_percent(name: str) -> bool:

@@ -117,10 +117,10 @@ def _accuracy(
 
 
 def pair(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return a measurement's candidate and baseline by name, else by order; empty where there is none."""
+    """Return what ships and the baseline of a measurement by name, else by order; empty where there is none."""
     named = {subject["name"]: subject for subject in data["subjects"]}
     first, second = [*data["subjects"], {}, {}][:2]
-    return named.get("candidate", first), named.get("baseline", second)
+    return named.get(findings.shipped(data), first), named.get("baseline", second)
 
 
 def _latency(
@@ -156,13 +156,14 @@ def _memory(
         return _figure(manifest, "max_memory_mib", "mib", None, sentence)
     data = measurements[action["name"]]
     reference, candidate = (subject.get("memory_mib") for subject in reversed(pair(data)))
+    called = findings.subject_names(names, data).get(findings.shipped(data), names.candidate)
     there = names.on_target(action)
     return _figure(
         manifest,
         "max_memory_mib",
         "mib",
         action,
-        findings.memory(names, reference, candidate, names.place(there)),
+        findings.memory(names, reference, candidate, called, names.place(there)),
         reference=reference,
         candidate=candidate,
         change=_ratio(candidate, reference),

@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,21 +39,34 @@ def make_manifest(
         "summary": recipe.summary,
         "status": build_status(nodes, verdicts).word,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", "builder", *recipe.overrides]),
+        "command": shlex.join(["python", "-m", "builder", *recipe.words]),
         "recipe": recipe.resolved,
         "sha256": digest_json("builder.recipe.v1", recipe.resolved),
         "builder": __version__,
         "host": {"machine": platform.machine(), "system": platform.system(), **fingerprint()},
-        "target": to_plain(recipe.target),
+        "devices": _devices(nodes),
+        "target": to_plain(replace(recipe.target, host=None)),
         "actions": [_action(node, delivered) for node in nodes],
         "artifacts": _artifacts(nodes, delivered),
         "gates": [verdict.document() for verdict in verdicts],
+        "kit": None,
     }
+
+
+def _devices(nodes: Sequence[Node]) -> list[dict[str, Any]]:
+    """Say which devices made what is no machine's here, and when."""
+    found: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        if entry := _outcome(node).entry:
+            words = {**entry.device, "host": dict(entry.host), "taken_at": entry.taken_at, "actions": []}
+            found.setdefault(entry.result, words)["actions"].append(node.action.name)
+    return [*found.values()]
 
 
 def build_status(nodes: Sequence[Node], verdicts: Sequence[Verdict]) -> Status:
     """Return failed if an action failed or a limit is broken or unmeasured, deferred if a part waits, else built."""
-    statuses = {_outcome(node).status for node in nodes}
+    skipped = [node for node in nodes if node.action.optional and _outcome(node).status is Status.SKIPPED]
+    statuses = {_outcome(node).status for node in nodes if node not in skipped}
     broken = any(verdict.status in (GateStatus.FAILED, GateStatus.UNMEASURED) for verdict in verdicts)
     if broken or statuses & {Status.FAILED, Status.SKIPPED}:
         return Status.FAILED
@@ -82,7 +96,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 def _essence(manifest: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("schema", "name", "summary", "status", "recipe", "builder", "artifacts", "gates")
     actions = [
-        {name: action[name] for name in ("name", "key", "outputs", "inputs")}
+        {name: action.get(name) for name in ("name", "key", "portable", "outputs", "inputs")}
         for action in manifest["actions"]
         if action["step"] != "toolchain"  # looked up only where something ran in it; what did has its lock in the key
     ]
@@ -104,6 +118,8 @@ def _action(node: Node, delivered: Delivered) -> dict[str, Any]:
         "status": outcome.status.word,
         "reason": outcome.reason,
         "key": outcome.key or None,
+        "portable": node.portable or None,
+        "device": outcome.entry.name if outcome.entry else None,
         "inputs": inputs,
         "sources": _sources(node),
         "outputs": {

@@ -72,6 +72,9 @@ def show_build(manifest: dict[str, Any], folder: Path, *, idle: bool, verbosity:
         print(f"nothing to do: {manifest['name']} is as it was, in {folder}")
     elif not quiet:
         print(f"report  {folder / 'report.html'}")
+    if manifest.get("kit") and not quiet:
+        target, run = manifest["target"]["name"], f"tar xf {manifest['kit']['path']} && sh kit/resume.sh"
+        print(f"kit     {folder / manifest['kit']['path']}   copy it to {harmless(target)} and run there: {run}")
     print(f"{paint(manifest['status'], manifest['status'], out)}  {manifest['name']}: {_summary(manifest)}")
 
 

@@ -19,6 +19,7 @@ _FIDELITY = {
     "agreement": ("Agreement", "share of samples with the same decision"),
     "max_abs_difference": ("Largest difference", "of any one output value"),
 }
+_ROLES = {"baseline": "baseline"}  # others are drawn as candidates that do not ship
 _FIDELITY_GATES = {"snr_db": "min_snr_db", "agreement": "min_agreement"}
 
 
@@ -68,7 +69,7 @@ def sizes(report: Mapping[str, Any]) -> View:
     if size["reference"] is not None:
         rows.append({"name": findings.Names(manifest).reference, "mib": size["reference"], "role": "baseline"})
     for action in manifest["actions"]:
-        made = [output["bytes"] for port, output in action["outputs"].items() if port in ("model", "engine")]
+        made = [output["bytes"] for port, output in action["outputs"].items() if port in ("model", "engine", "ir")]
         if made and action["step"] != "source":
             rows.append({"name": action["name"], "mib": sum(made) / words.MIB, "role": "step"})
     candidate = next((row for row in reversed(rows) if row["role"] == "step" and row["mib"] == size["candidate"]), None)
@@ -81,14 +82,14 @@ def sizes(report: Mapping[str, Any]) -> View:
 
 
 def latency(report: Mapping[str, Any], name: str) -> View:
-    """Return what the page shows of a measurement, the candidate first."""
+    """Return what the page shows of a measurement, what ships first."""
     data, names = report["measurements"][name], findings.Names(report["manifest"])
     action = _action(report, name)
-    labels = {"candidate": names.candidate, "baseline": names.reference}
-    candidate = pair(data)[0].get("name")
-    subjects = sorted(data["subjects"], key=lambda one: bool(one["name"] != candidate))
-    roles = ["candidate" if one["name"] == candidate else "baseline" for one in subjects]
-    shown = [labels.get(one["name"], one["name"]) for one in subjects]
+    called, ships = findings.subject_names(names, data), pair(data)[0].get("name")
+    order = {ships: 0, "baseline": 2}
+    subjects = sorted(data["subjects"], key=lambda one: order.get(one["name"], 1))
+    roles = ["candidate" if one["name"] == ships else _ROLES.get(one["name"], "other") for one in subjects]
+    shown = [called[one["name"]] for one in subjects]
     return {
         "name": name,
         "action": action,
@@ -97,7 +98,18 @@ def latency(report: Mapping[str, Any], name: str) -> View:
         "elsewhere": not names.on_target(action),
         "chart": charts.latency_chart(subjects, shown, roles) if subjects else None,
         "subjects": list(zip(shown, roles, subjects, strict=True)),
+        "ran": [_ran(one) for one in subjects],
     }
+
+
+def _ran(one: Mapping[str, Any]) -> str:
+    """Say what really ran, such as `OpenVINO 2026.4.1: int8, fp32`; '' where a measurement does not tell."""
+    if "runtime" not in one:
+        return ""
+    words_of = " ".join(filter(None, (words.runtime(one["runtime"]), one.get("runtime_version"))))
+    share = one.get("accelerated")
+    there = f", {words.number(100 * share)} % of the nodes on the accelerator" if share is not None else ""
+    return f"{words_of}: {one['precision']}{there}" if one.get("precision") else words_of
 
 
 def accuracy(report: Mapping[str, Any], name: str) -> View:
@@ -117,6 +129,7 @@ def accuracy(report: Mapping[str, Any], name: str) -> View:
         "elsewhere": not findings.Names(manifest).on_target(action),
         "limit": limit,
         "charts": [charts.drop_chart(group, limits) for group in groups if group],
+        "ran": {role: _ran(one) for role, one in data.get("executions", {}).items()},
         "fidelity": _fidelity(manifest, name, data["fidelity"]),
     }
 

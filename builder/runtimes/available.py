@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from typing import Any
+
+from builder.runtimes.machine import other_machine
 
 __all__ = ["availability"]
 
@@ -16,13 +17,11 @@ def availability(target: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]
     fingerprint says.
     """
     runtime = target["runtime"]
-    if runtime == "tensorrt":
-        from builder.runtimes.tensorrt import probe  # here, since that module is also run as a program
+    if runtime in ("tensorrt", "tensorrt_rtx"):
+        from builder.runtimes.tensorrt import probe
 
         return probe(target)
     if runtime != "onnxruntime":
         return None, f"no runtime '{runtime}' is known; there is: onnxruntime, tensorrt"
-    here = platform.machine()
-    if target["arch"] not in {"any", here}:
-        return None, f"this machine is {here}; {target['name']} is {target['arch']}"
-    return {}, ""
+    reason = other_machine(target)
+    return (None, reason) if reason else ({}, "")

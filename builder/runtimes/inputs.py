@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
-from builder.runtimes.onnxruntime import Tensor
+from builder.runtimes.interface import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

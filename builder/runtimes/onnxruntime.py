@@ -1,21 +1,30 @@
-"""ONNX Runtime on the CPU: load a model, run it, describe it."""
+"""ONNX Runtime on the processor, or with its CUDA provider: load a model, run it, say what ran."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
+from builder.runtimes.cpuinfo import processor_name
+from builder.runtimes.interface import Execution, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Session", "Tensor"]
+__all__ = ["NAME", "Session", "holds", "load", "missing", "prepare"]
 
+NAME = "onnxruntime"
+MODEL = "model.onnx"
+
+_PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -27,7 +36,16 @@ _DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
-
+# The precision that a node computes in, by the type of its first input; whole numbers are places and sizes.
+_PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp64"} | dict.fromkeys(
+    ("int8", "uint8"), "int8"
+)
+# Nodes that compute nothing: they hold, move or convert numbers.
+_MOVES = {
+    *("Cast", "Concat", "Constant", "DequantizeLinear", "Expand", "Flatten", "Gather", "Identity", "MemcpyFromHost"),
+    *("MemcpyToHost", "Pad", "QuantizeLinear", "ReorderInput", "ReorderOutput", "Reshape", "Shape", "Slice", "Split"),
+    *("Squeeze", "Transpose", "Unsqueeze", "Where"),
+}
 _NOISE = (
     re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : "),
     re.compile(r"Load model from \S+ failed: ?"),
@@ -35,72 +53,122 @@ _NOISE = (
 )
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output: a name, a shape with None for what is open, and a numpy dtype name.
+def holds(folder: Path) -> bool:
+    return (folder / MODEL).is_file()
 
-    Of a type that numpy has no number for (strings, bfloat16, sequences), `dtype` is ONNX Runtime's own word for it,
-    such as 'tensor(string)': no sample fits it.
-    """
 
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
+def missing() -> str:
+    return "" if find_spec("onnxruntime") else "the Python package onnxruntime is not installed here"
 
-    @property
-    def words(self) -> str:
-        """Return type and shape as 'float32[?, 3, 224, 224]', with ? for what is open."""
-        return f"{self.dtype}[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
 
-    def closed(self, declared: Sequence[int] | None) -> tuple[int, ...]:
-        """Return the shape with open axes as declared (a model's `shapes`), else 1.
+def prepare() -> None:
+    _imported()
 
-        Raises ModelError where what is declared has other axes than the model.
-        """
-        if not declared:
-            return tuple(size or 1 for size in self.shape)
-        if len(declared) != len(self.shape):
-            raise ModelError(
-                f"input '{self.name}' has {len(self.shape)} dimensions, and the model's `shapes` gives {len(declared)}"
-            )
-        if any(size not in {None, wanted} for size, wanted in zip(self.shape, declared, strict=True)):
-            raise ModelError(f"input '{self.name}' is {self.words}, and the model's `shapes` gives {list(declared)}")
-        return tuple(declared)
+
+def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "") -> Session:
+    return Session(folder / MODEL, threads=threads, spin=spin, device=device)
 
 
 class Session:
-    """A model loaded in ONNX Runtime's CPU provider with a fixed number of threads.
+    """A model loaded in ONNX Runtime with a fixed number of threads, on `cpu` (the default) or `cuda`.
 
     Without `spin` its threads wait for work asleep, so that a session that does nothing costs nothing.
 
-    Raises ModelError where the file is no ONNX model or ONNX Runtime rejects it.
+    Raises ModelError where the file is no ONNX model, ONNX Runtime rejects it, or has no such device here.
     """
 
-    def __init__(self, model: Path, *, threads: int = 1, optimize: bool = True, spin: bool = True) -> None:
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        if not spin:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if not optimize:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            raise ModelError(f"ONNX Runtime {ort.__version__} rejects the model: {_brief(error)}") from error
+    def __init__(
+        self, model: Path, *, threads: int = 1, optimize: bool = True, spin: bool = True, device: str = ""
+    ) -> None:
+        self._made = (model, threads, optimize, device or "cpu")
+        self._feed: Mapping[str, NDArray[Any]] | None = None
+        self._session = _session(*self._made, spin=spin)
         self.inputs = tuple(_tensor(value) for value in self._session.get_inputs())
         self.outputs = tuple(_tensor(value) for value in self._session.get_outputs())
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Return the outputs in order. Raises ModelError where the feed does not fit or an operator fails."""
+        self._feed = feed
         try:
             return list(self._session.run(None, dict(feed)))
         except Exception as error:
             raise ModelError(f"ONNX Runtime could not run the model: {_brief(error)}") from error
+
+    def describe(self) -> Execution:
+        """Return what the last run ran, from the profile of another run of it, in a session made alike."""
+        if self._feed is None:
+            raise ModelError("ONNX Runtime can say what ran only after a run")
+        nodes = list(_profiled(self._made, self._feed))
+        precisions = Counter(found for node in nodes if (found := _precision(node)))
+        providers = Counter(node["provider"].removesuffix("ExecutionProvider") for node in nodes)
+        cuda = self._made[-1] == "cuda"
+        device = _gpu_name() if cuda else processor_name()
+        return Execution(NAME, _imported().__version__, device, precisions, providers, "CUDA" if cuda else "")
+
+
+def _session(model: Path, threads: int, optimize: bool, device: str, *, spin: bool, profile: str = "") -> Any:
+    ort = _imported()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
+    if not spin:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    providers = _PROVIDERS[device]
+    if providers[0] not in ort.get_available_providers():
+        raise ModelError(_no_device(device, "its build has no such provider"), "install onnxruntime-gpu")
+    try:
+        session = ort.InferenceSession(str(model), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        raise ModelError(f"ONNX Runtime {ort.__version__} rejects the model: {_brief(error)}") from error
+    if session.get_providers()[0] != providers[0]:  # it goes on without what it cannot start
+        raise ModelError(_no_device(device, "the provider does not start"), "look at the driver and the CUDA libraries")
+    return session
+
+
+def _imported() -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
+def _no_device(device: str, why: str) -> str:
+    return f"ONNX Runtime {_imported().__version__} cannot run on {device} here: {why}"
+
+
+def _profiled(made: tuple[Path, int, bool, str], feed: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what the profiler says of each node that one run ran."""
+    with tempfile.TemporaryDirectory(prefix="profile-") as folder:
+        session = _session(*made, spin=False, profile=str(Path(folder) / "profile"))
+        session.run(None, dict(feed))
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    nodes = {(event["name"], event["args"].get("node_index")): event["args"] for event in events if _is_node(event)}
+    yield from nodes.values()  # each once, however often a loop ran it
+
+
+def _is_node(event: Mapping[str, Any]) -> bool:
+    return event.get("cat") == "Node" and "provider" in event.get("args", {})
+
+
+def _precision(node: Mapping[str, Any]) -> str:
+    if node["op_name"] in _MOVES:
+        return ""
+    if node["op_name"].startswith("DynamicQuantize"):  # takes fp32, and makes int8 of it first
+        return "int8"
+    types = [name for entry in node.get("input_type_shape", []) for name in entry]
+    return _PRECISIONS.get(types[0], "") if types else ""
+
+
+def _gpu_name() -> str:
+    """Return the first GPU's name as NVIDIA's driver tells it."""
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        return file.read_text(encoding="utf-8").partition("Model:")[2].partition("\n")[0].strip()
+    return "an NVIDIA GPU"
 
 
 def _tensor(value: Any) -> Tensor:

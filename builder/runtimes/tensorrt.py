@@ -1,225 +1,121 @@
-"""TensorRT: is it here, and a model made into an engine, in a process of its own.
+"""TensorRT: whether it is here, a model made into an engine, and an engine run on this machine's GPU.
 
-Looking whether it is here takes the standard library alone. `python -m builder.runtimes.tensorrt` is the child that
-builds: native code may crash, prints on stdout, and gives other bytes when a Builder is used twice.
+Looking whether it is here takes the standard library alone.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
-import os
 import platform
-import re
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from builder.device.trt_api import MODULES, NAMES
 from builder.errors import StepError
 
-__all__ = ["EngineRequest", "build_engine", "find_gpu", "make_engine", "probe"]
+if TYPE_CHECKING:
+    from builder.device.trt_api import BuildRequest
+    from builder.runtimes.engine import Session
 
-TIMEOUT_S = 4 * 3600
-TEGRA_RELEASE = Path("/etc/nv_tegra_release")
-GPU_NODES = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu")
+__all__ = ["NAME", "build_engine", "find_gpu", "has_gpu", "holds", "load", "missing", "probe"]
+
+NAME = "tensorrt"
+ENGINE = "engine.plan"
+RTX_MAGIC = b"vtrt"  # the first bytes of TensorRT-RTX's engines; TensorRT's are 'ftrt'
+_NODES = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu", "/etc/nv_tegra_release")
 
 
-@dataclass(frozen=True)
-class EngineRequest:
-    """One engine to build: all that the child process is told."""
+def holds(folder: Path) -> bool:
+    return (folder / ENGINE).is_file() and _magic(folder) != RTX_MAGIC
 
-    onnx: str
-    engine: str
-    module: str = "tensorrt"  # tensorrt_rtx has the same interface, and builds without a GPU
-    workspace_mib: int = 1024
-    optimization_level: int = 3
-    int8: bool = False  # the graph has int8; read by versions below 10.12, the later ones take types from the graph
-    fp16: bool = False
-    shapes: Mapping[str, list[int]] = field(default_factory=dict)  # of inputs with open axes
-    compute_capability: str = ""  # for a machine without a GPU; tensorrt_rtx only
+
+def missing(runtime: str = NAME) -> str:
+    """Return why engines of a runtime cannot run here, in one sentence; '' where they can."""
+    if not has_gpu():
+        return "this machine has no NVIDIA GPU"
+    if not any(find_spec(module) for module in MODULES[runtime]):
+        return f"the Python package {MODULES[runtime][0]} is not installed here"
+    return ""
+
+
+def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "cuda") -> Session:
+    """Load an engine on the first GPU. Raises ModelError where it does not belong to it."""
+    from builder.runtimes.engine import Session
+
+    del threads, spin, device  # all of an engine runs on the GPU
+    return Session(folder / ENGINE, NAME)
 
 
 def probe(target: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """Return the facts of this machine's device where it can build and run the target's engines, else the reason."""
-    here = platform.machine()
-    gpu = any(Path(node).exists() for node in GPU_NODES) or TEGRA_RELEASE.exists()
-    wanted = f"{target['name']} is {target['arch']} with TensorRT"
-    if target["arch"] not in {"any", here} or not gpu:
-        return None, f"this machine is {here} {'with' if gpu else 'without'} an NVIDIA GPU; {wanted}"
-    if importlib.util.find_spec("tensorrt") is None:
+    from builder.device.machine import describe_device, version_fits
+
+    here, runtime = platform.machine(), str(target["runtime"])
+    wanted = f"{target['name']} is {target['arch']} with {NAMES[runtime]}"
+    if target["arch"] not in {"any", here} or not has_gpu():
+        return None, f"this machine is {here} {'with' if has_gpu() else 'without'} an NVIDIA GPU; {wanted}"
+    version = _version(runtime)
+    if not version:
         remedy = "on a Jetson install python3-libnvinfer, elsewhere the extra [tensorrt]"
-        return None, f"the Python package tensorrt is not installed here; {remedy}"
-    version = _version()
+        return None, f"neither the Python package {runtime} nor trtexec is here; {remedy}"
     if not version_fits(version, target["runtime_versions"]):
-        return None, f"TensorRT {version} is here; {target['name']} wants {target['runtime_versions']}"
-    gpu_facts = _gpu()
-    capability = target["compute_capability"]
-    found = gpu_facts.get("compute_capability", capability)
+        return None, f"{NAMES[runtime]} {version} is here; {target['name']} wants {target['runtime_versions']}"
+    facts = describe_device(runtime, version)
+    capability, found = target["compute_capability"], facts.get("compute_capability")
     if capability and found != capability:
         return None, f"the GPU here has compute capability {found}; {target['name']} has {capability}"
-    return {"tensorrt": version, "arch": here, **gpu_facts}, ""
+    return {name: value for name, value in facts.items() if value}, ""
 
 
-def find_gpu() -> dict[str, str] | None:
-    """Return what the driver says of this machine's first NVIDIA GPU, or None where there is none."""
-    return _gpu() if any(Path(node).exists() for node in GPU_NODES) else None
+def has_gpu() -> bool:
+    """Say whether the kernel shows an NVIDIA GPU; nothing of NVIDIA's is loaded for it."""
+    return any(Path(node).exists() for node in _NODES)
 
 
-def version_fits(version: str, limits: str) -> bool:
-    """Say whether a version keeps limits such as '>=10.3,<12'; no limits take every version."""
-    compare = {
-        ">=": tuple.__ge__,
-        "<=": tuple.__le__,
-        "==": tuple.__eq__,
-        ">": tuple.__gt__,
-        "<": tuple.__lt__,
-    }
-    for limit in filter(None, (part.strip() for part in limits.split(","))):
-        match = re.fullmatch(r"(>=|<=|==|>|<)\s*([\d.]+)", limit)
-        if match is None:
-            raise StepError(f"'{limit}' is no limit of a version", "write it like '>=10.3,<12'")
-        if not compare[match[1]](_numbers(version, match[2]), _numbers(match[2], match[2])):
-            return False
-    return True
+def find_gpu() -> dict[str, Any] | None:
+    """Return what is known of this machine's first NVIDIA GPU, or None where there is none."""
+    from builder.device.machine import describe_device
+
+    return {name: value for name, value in describe_device("", "").items() if name and value} if has_gpu() else None
 
 
-def _numbers(version: str, as_long_as: str) -> tuple[int, ...]:
-    numbers = [int(number) for number in re.findall(r"\d+", version)]
-    length = as_long_as.count(".") + 1
-    return tuple((numbers + [0] * length)[:length])
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return ""
-
-
-def _gpu() -> dict[str, str]:
-    """Return what the driver says of the first GPU; a Jetson has no nvidia-smi of old, its L4T release stands in."""
-    import subprocess
-
-    if TEGRA_RELEASE.exists():
-        return {"l4t": TEGRA_RELEASE.read_text().partition("\n")[0].strip()}
-    query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    values = [value.strip() for value in answer.partition("\n")[0].split(",")]
-    return dict(zip(("name", "compute_capability", "driver", "memory"), values, strict=False))
-
-
-def build_engine(request: EngineRequest) -> dict[str, Any]:
+def build_engine(request: BuildRequest) -> dict[str, Any]:
     """Build an engine in a fresh process and return what it says: version, layers, bytes.
 
-    Raises StepError where TensorRT refuses the model, or the process dies.
+    Through the Python API where that can be imported, else with `trtexec`. Raises StepError where TensorRT refuses the
+    model, is not here, or its process dies.
     """
-    import subprocess
+    from builder.device import trt_child, trtexec
+    from builder.device.trt_api import TrtError
 
-    command = [sys.executable, "-m", "builder.runtimes.tensorrt"]
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    with_python = any(find_spec(module) for module in MODULES[request.runtime])
+    program = "" if with_python else trtexec.find()
     try:
-        child = subprocess.run(
-            command,
-            input=json.dumps(asdict(request)),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_S,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StepError(f"TensorRT took more than {TIMEOUT_S // 3600} hours") from error
-    answer = child.stdout.rpartition("\x1e")[2].strip()  # all before is what native code printed
-    if child.returncode != 0 or not answer.startswith("{"):
-        last = " ".join(child.stderr.split())[-400:]
-        raise StepError(f"TensorRT's process ended with {child.returncode}: {last or 'it said nothing'}")
-    facts: dict[str, Any] = json.loads(answer)
-    if "error" in facts:
-        raise StepError(facts["error"])
-    return facts
+        if program and request.runtime == NAME:
+            return trtexec.build(program, request)
+        return trt_child.call({"do": "build", "request": asdict(request)})
+    except TrtError as error:
+        raise StepError(str(error)) from error
 
 
-class TensorRT(Protocol):
-    """The part of NVIDIA's Python interface that is used; `tensorrt` and `tensorrt_rtx` both have it."""
+def _version(runtime: str) -> str:
+    """Return the version of a runtime that is here, or ''."""
+    from importlib.metadata import PackageNotFoundError, version
 
-    __version__: str
-    Logger: Any
-    Builder: Any
-    OnnxParser: Any
-    NetworkDefinitionCreationFlag: Any
-    MemoryPoolType: Any
-    BuilderFlag: Any
+    from builder.device import trtexec
 
-
-def make_engine(trt: TensorRT, request: EngineRequest) -> dict[str, Any]:
-    """Build an engine in this process and write it; return facts, or {"error": ...} where TensorRT refuses.
-
-    Strongly typed from 10.12 on: precision is what the graph says. Before that, the flags allow int8 and fp16, and
-    the Q/DQ nodes give the scales.
-    """
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    typed = not hasattr(trt.BuilderFlag, "INT8") or _numbers(trt.__version__, "10.12") >= (10, 12)
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if typed else 0
-    network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(request.onnx):
-        errors = [parser.get_error(i) for i in range(parser.num_errors)]
-        said = "; ".join(
-            f"{e.node_name() or e.node_operator()}: {' '.join(e.desc().split())[:300]}" for e in errors[:3]
-        )
-        return {"error": f"TensorRT {trt.__version__} does not take the model ({len(errors)} errors): {said}"}
-    config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_mib << 20)
-    config.builder_optimization_level = request.optimization_level
-    if not typed:
-        for wanted, flag in ((request.int8, "INT8"), (request.fp16, "FP16")):
-            if wanted:
-                config.set_flag(getattr(trt.BuilderFlag, flag))
-    if request.compute_capability:
-        _set_capability(trt, config, request.compute_capability)
-    _add_profile(builder, network, config, request.shapes)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        return {"error": f"TensorRT {trt.__version__} took the model and could not build an engine"}
-    written = Path(request.engine).write_bytes(memoryview(plan))
-    return {"tensorrt": trt.__version__, "layers": network.num_layers, "bytes": written, "strongly_typed": typed}
+    name = runtime.replace("_", "-")
+    for package in (name, f"{name}-cu13", f"{name}-cu13-bindings", f"{name}-cu12"):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    program = trtexec.find() if runtime == NAME else ""
+    return trtexec.version(program) if program else ""
 
 
-def _set_capability(trt: Any, config: Any, capability: str) -> None:
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + capability.replace(".", "")), 0)
-
-
-def _add_profile(builder: Any, network: Any, config: Any, shapes: Mapping[str, list[int]]) -> None:
-    """Fix the open axes, which TensorRT calls -1: to the given shape, else to 1."""
-    inputs = [network.get_input(i) for i in range(network.num_inputs)]
-    if not any(-1 in tuple(tensor.shape) for tensor in inputs):
-        return
-    profile = builder.create_optimization_profile()
-    for tensor in inputs:
-        if -1 in tuple(tensor.shape):
-            shape = shapes.get(tensor.name) or [1 if size == -1 else size for size in tuple(tensor.shape)]
-            profile.set_shape(tensor.name, shape, shape, shape)
-    config.add_optimization_profile(profile)
-
-
-def _child() -> None:
-    request = EngineRequest(**json.load(sys.stdin))
-    trt: Any = importlib.import_module(request.module)
-    sys.stdout.write("\x1e" + json.dumps(make_engine(trt, request)))
-
-
-if __name__ == "__main__":
-    _child()
+def _magic(folder: Path) -> bytes:
+    with (folder / ENGINE).open("rb") as file:
+        return file.read(len(RTX_MAGIC))

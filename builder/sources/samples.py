@@ -107,7 +107,7 @@ def _batched(array: NDArray[Any], name: str, tensor: Tensor, where: str) -> NDAr
     import numpy as np
 
     from builder.data.fit import check_fit
-    from builder.runtimes.onnxruntime import Tensor as Port
+    from builder.runtimes.interface import Tensor as Port
 
     made = np.asarray(array, dtype=tensor.dtype.value)
     port = Port(name, tuple(size if isinstance(size, int) else None for size in tensor.shape), tensor.dtype.value)

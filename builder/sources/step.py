@@ -7,12 +7,14 @@ from pathlib import PurePosixPath
 from builder.specs import Model
 from builder.step import Job, Kind, Result, Step
 
-__all__ = ["data_source", "model_source", "weights_source", "weights_suffix"]
+__all__ = ["SAFETENSORS", "data_source", "model_source", "weights_source", "weights_suffix"]
+
+SAFETENSORS = "model.safetensors"  # what repositories of the hub call weights; of no other form are any fetched unnamed
 
 
 def weights_suffix(model: Model) -> str:
     """Return the end of the file name of a model, such as `.safetensors`: frameworks go by it."""
-    place = model.path or (model.wheel.member if model.wheel else "")
+    place = model.path or (model.wheel.member if model.wheel else SAFETENSORS)
     if model.url:
         from urllib.parse import urlsplit
 
@@ -55,8 +57,9 @@ weights_source = Step(
     options=type(None),
     run=_bring_weights,
     rank=0,
-    inputs={},
+    inputs={"address": Kind.ADDRESS},
     outputs={"weights": Kind.WEIGHTS},
+    optional=("address",),
     brings=True,
     summary="Bring the file of a model of another framework from disk, a package or an address.",
 )

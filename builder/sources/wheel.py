@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from builder.errors import SourceError, did_you_mean
 from builder.specs import Wheel
+from builder.toolchains.index import Access
 
 __all__ = ["fetch_wheel", "unpack"]
 
+_PATH_ALONE = re.compile(r"(?<=: )(?=/)")  # of an address whose host pip has named before
 
-def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, environment: Mapping[str, str]) -> Path:
-    """Download a wheel into a folder and return its file. Raises SourceError."""
+
+def fetch_wheel(wheel: Wheel, folder: Path, local: Mapping[str, Any]) -> Path:
+    """Download a wheel into a folder and return its file; `local` says how the user's pip does. Raises SourceError."""
     what = f"{wheel.name}=={wheel.version}"
-    if offline:
+    environment = local["environment"]
+    if local["offline"]:
         raise SourceError(
             f"{what} is not in the store, and offline=true forbids fetching it", "build once with offline=false"
         )
@@ -29,7 +35,8 @@ def fetch_wheel(wheel: Wheel, folder: Path, *, offline: bool, environment: Mappi
     )
     found = sorted(folder.glob("*.whl"))
     if done.returncode or not found:
-        raise SourceError(f"cannot fetch {what} from the package index: {_reason(done.stderr)}", _hint(done.stderr))
+        said = Access(**local["access"]).hide(_PATH_ALONE.sub("https://index", done.stderr))
+        raise SourceError(f"cannot fetch {what} from the package index: {_reason(said)}", _hint(said))
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Times a model and its baseline on this machine, block by block, each in a process of its own."""
+"""Times a model, its baseline and what was compiled of it on this machine, in turns, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Options:
     """How the models are called and how long they are measured."""
 
     batch: int = 1
-    threads: int = 1  # of ONNX Runtime's operators; between runs they sleep, so that a waiting subject is silent
+    threads: int = 1  # of the runtime's operators; between runs they sleep, so that a waiting subject is silent
     warmup_runs: int = 50
     runs: int = 1000  # of each subject, at least; p99 needs 1,000
     blocks: int = 20  # of each subject, at least
@@ -51,8 +51,9 @@ class Options:
 @step(
     options=Options,
     rank=90,
-    inputs={"model": Kind.ONNX, "baseline": Kind.ONNX},
+    inputs={"model": Kind.ONNX, "baseline": Kind.ONNX, "compiled": Kind.OPENVINO},  # on a target, `model` is its engine
     from_source=("baseline",),
+    optional=("compiled",),
     outputs={"measurement": Kind.MEASUREMENT},
     reproducible=Reproducible.MEASURED,
     need=Need.HOST,
@@ -62,26 +63,31 @@ class Options:
 def benchmark(options: Options, job: Job) -> Result:
     """Measure latency, memory and the ratio to the baseline on this machine.
 
-    Writes measurement.json and pytest-benchmark.json. Raises ModelError where ONNX Runtime cannot run a model, and
-    StepError where a subject's process dies or does not keep quiet while the other is timed.
+    Each runs in the runtime that its files are for; what comes in at `compiled` is named after its runtime, and is what
+    ships. What was timed on a device comes in at `times` instead. Writes measurement.json and pytest-benchmark.json.
+    Raises ModelError where a runtime cannot run a model, and StepError where a subject's process dies or does not keep
+    quiet while another is timed.
     """
+    if sent := job.inputs.get("times"):
+        return _sent(options, sent, job.folder("measurement"))
     from builder.measure.blocks import Schedule, measure
     from builder.measure.host import host, load_average
     from builder.measure.process import Subject
+    from builder.onnxtools.files import size_bytes
 
     began, taken_at, load_before = time.monotonic(), datetime.now(UTC), load_average()
-    folders = {"baseline": job.inputs["baseline"], "candidate": job.inputs["model"]}
-    models = {name: _model(name, folder) for name, folder in folders.items()}
+    folders = _folders(job)
     schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
     with ExitStack() as stack:
         spec = _spec(options, job)
-        subjects = [stack.enter_context(Subject(name, model, spec)) for name, model in models.items()]
+        subjects = [stack.enter_context(Subject(name, folder, spec)) for name, folder in folders.items()]
         series, ratios = measure(subjects, schedule, job.progress)
     noisy = any(each.noisy for each in ratios)
     document = {
         "schema": 1,
-        "subjects": [_subject(one, folders[one.name], options) for one in series],
+        "subjects": [_subject(one, size_bytes(folders[one.name]), options) for one in series],
         "ratios": [each.plain() for each in ratios],
+        "ships": subjects[-1].name,
         "noisy": noisy,
         "host": host(),
         "load_average": {"before": load_before, "after": load_average()},
@@ -92,16 +98,56 @@ def benchmark(options: Options, job: Job) -> Result:
     return Result(facts=_facts(document, ratios), keep=not noisy)
 
 
-def _model(name: str, folder: Path) -> Path:
-    model = folder / "model.onnx"
-    if not model.is_file():
-        raise StepError(f"benchmark: '{name}' has no model.onnx")
-    return model
+def _sent(options: Options, folder: Path, output: Path) -> Result:
+    """Make the same documents of what was timed on a device."""
+    from builder.measure.blocks import ratios_of
+    from builder.measure.sent import read_machine, read_times
+
+    times, machine = read_times(folder), read_machine(folder)
+    if len(times.series[0].blocks_ns) < fewest(options.confidence):
+        raise StepError(f"the device timed too few blocks for confidence {options.confidence}: resume the kit again")
+    ratios = ratios_of(times.series, options.confidence)
+    noisy = any(each.noisy for each in ratios)
+    document = {
+        "schema": 1,
+        "subjects": [_told(_subject(one, 0, options), times.told[one.name]) for one in times.series],
+        "ratios": [each.plain() for each in ratios],
+        "ships": "candidate",
+        "noisy": noisy,
+        "host": machine.facts(),
+        "taken_at": machine.taken_at,
+        **times.conditions,
+    }
+    _write(document, times.series, output)
+    facts = _facts(document, ratios)
+    return Result(facts={**facts, "noisy": "too noisy to rank; resume the kit again"} if noisy else facts)
+
+
+def _told(subject: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a subject with what a device told of it, and without what only a process of ours could know."""
+    ours = ("batch", "blocks_refused", "bytes", "load_ms", "threads", "warmup_runs")
+    return {**{name: value for name, value in subject.items() if name not in ours}, **told}
+
+
+def _folders(job: Job) -> dict[str, Path]:
+    """Return what is measured, by name; what ships comes last. Raises StepError where a folder holds nothing to run."""
+    from builder.runtimes.find import find_runtime
+
+    folders = {"baseline": job.inputs["baseline"], "candidate": job.inputs["model"]}
+    if compiled := job.inputs.get("compiled"):
+        folders[find_runtime(compiled).NAME] = compiled
+    for name, folder in folders.items():
+        try:
+            find_runtime(folder)
+        except StepError as error:
+            raise StepError(f"benchmark: '{name}': {error.message}") from error
+    return folders
 
 
 def _spec(options: Options, job: Job) -> dict[str, Any]:
     return {
         "threads": options.threads,
+        "device": "",
         "batch": options.batch,
         "seed": options.seed,
         "shapes": job.model.shapes,
@@ -110,15 +156,12 @@ def _spec(options: Options, job: Job) -> dict[str, Any]:
     }
 
 
-def _subject(series: Series, folder: Path, options: Options) -> dict[str, Any]:
-    from builder.onnxtools.files import size_bytes
-
+def _subject(series: Series, size: int, options: Options) -> dict[str, Any]:
     samples = series.samples_ms
     every = -(-len(samples) // _SHOWN)
     return {
         "name": series.name,
-        "runtime": "onnxruntime",
-        "runtime_version": series.runtime_version,
+        **series.execution,
         "threads": options.threads,
         "batch": options.batch,
         **summary(samples),
@@ -126,8 +169,8 @@ def _subject(series: Series, folder: Path, options: Options) -> dict[str, Any]:
         "p50_interval_ms": [round(end, 6) for end in median_interval(series.medians_ms, options.confidence)],
         "warmup_runs": series.warmup_runs,
         "load_ms": round(series.load_ms, 3),
-        "memory_mib": round(series.memory_mib, 2),
-        "bytes": size_bytes(folder),
+        "memory_mib": None if series.memory_mib is None else round(series.memory_mib, 2),
+        "bytes": size,
         "blocks_ms": [round(value, 6) for value in series.medians_ms],
         "blocks_refused": series.refused,
         "samples_ms": [round(value, 6) for value in samples[::every]],
@@ -148,14 +191,25 @@ def _write(document: Mapping[str, Any], series: Sequence[Series], folder: Path) 
 
 
 def _facts(document: Mapping[str, Any], ratios: Sequence[Ratio]) -> dict[str, str]:
-    candidate = next(each for each in document["subjects"] if each["name"] == "candidate")
-    latency = candidate["latency_ms"]
-    p99 = f"{latency['p99']:.3g} p99" if candidate["p99_valid"] else f"no p99 from {candidate['runs']} runs"
-    facts = {
-        "latency": f"{latency['p50']:.3g} ms p50 ({p99})",
-        "ratio": ratios[0].short,
-        "memory": f"{candidate['memory_mib']:.1f} MiB",
-    }
+    """Say what was found of the candidate, and after it of what was compiled."""
+    subjects = {each["name"]: each for each in document["subjects"]}
+    compiled = [name for name in subjects if name not in ("baseline", "candidate")]
+    candidate = subjects["candidate"]
+    to = {(each.of, each.to): each for each in ratios}
+    facts = {"latency": _latency(candidate)}
+    if ("candidate", "baseline") in to:
+        facts["ratio"] = to["candidate", "baseline"].short
+    if candidate["memory_mib"] is not None:
+        facts["memory"] = f"{candidate['memory_mib']:.1f} MiB"
+    for name in compiled:
+        facts[name] = f"{_latency(subjects[name])}, beside the candidate {to[name, 'candidate'].short}"
     if document["noisy"]:
-        facts["noisy"] = f"too noisy to rank (+-{ratios[0].half_width:.0%}): it will be measured again next time"
+        worst = max(each.half_width for each in ratios if each.noisy)
+        facts["noisy"] = f"too noisy to rank (+-{worst:.0%}): it will be measured again next time"
     return facts
+
+
+def _latency(subject: Mapping[str, Any]) -> str:
+    latency = subject["latency_ms"]
+    p99 = f"{latency['p99']:.3g} p99" if subject["p99_valid"] else f"no p99 from {subject['runs']} runs"
+    return f"{latency['p50']:.3g} ms p50 ({p99})"

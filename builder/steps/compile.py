@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from builder.compilers import tensorrt
 from builder.compilers.options import Options
-from builder.compilers.tensorrt import compile as tensorrt
 from builder.specs import Target
 
 __all__ = ["Options", "compile"]
@@ -15,4 +15,4 @@ def _runtime(options: Options, target: Target) -> str:
     return options.runtime or target.runtime.value
 
 
-compile = replace(tensorrt, variant=_runtime, runtimes=())  # noqa: A001  what NVIDIA calls it
+compile = replace(tensorrt.compile, variant=_runtime, runtimes=())  # noqa: A001  what NVIDIA calls it

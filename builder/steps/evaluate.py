@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError, StepError, did_you_mean
@@ -12,11 +12,14 @@ from builder.specs import Data, Task
 from builder.step import Job, Kind, Result, step
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from builder.data.feeds import Predictions
     from builder.measure.fidelity import Fidelity
     from builder.measure.metrics import Comparison
+    from builder.runtimes.interface import Execution
 
 __all__ = ["Options", "evaluate"]
 
@@ -56,7 +59,7 @@ def _splits(options: Options) -> tuple[str, ...]:
 @step(
     options=Options,
     rank=60,
-    inputs={"model": Kind.ONNX, "reference": Kind.ONNX},
+    inputs={"model": (Kind.ONNX, Kind.OPENVINO, Kind.ENGINE), "reference": Kind.ONNX},
     from_source=("reference",),
     outputs={"evaluation": Kind.EVALUATION},
     reproducible=Reproducible.PER_CPU,
@@ -65,15 +68,23 @@ def _splits(options: Options) -> tuple[str, ...]:
     splits=_splits,
 )
 def evaluate(options: Options, job: Job) -> Result:
-    """Measure the task's metric and the fidelity of a model against its reference, on the same samples."""
+    """Measure the task's metric and the fidelity of a model against its reference, on the same samples.
+
+    Each runs in the runtime that its files are for; what ran on a device comes in at `predictions` instead. Raises
+    ModelError where one cannot run, and DataError.
+    """
     from builder.measure.fidelity import fidelity
 
     if job.data is None:
         raise StepError("evaluate needs data", hint="choose one: data=NAME")
     data = job.data
     overlap = _overlap(options, data)
-    reference = _predict("reference", options, job, data, 0)
-    candidate = _predict("model", options, job, data, len(reference.outputs))
+    reference, ran_reference = _predict("reference", options, job, data, 0)
+    if sent := job.inputs.get("predictions"):
+        candidate, ran_candidate, machine = _sent(sent, reference)
+    else:
+        candidate, ran_candidate = _predict("model", options, job, data, len(reference.outputs))
+        machine = {}
     near = fidelity(reference.outputs, candidate.outputs, job.model.task)
     metrics = _metrics(options, job, data, reference, candidate)
     document = {
@@ -87,10 +98,12 @@ def evaluate(options: Options, job: Job) -> Result:
         "metrics": {name: _entry(metric, options.confidence) for name, metric in metrics.items()},
         "fidelity": asdict(near),
         "overlap": overlap,
+        "executions": {"reference": ran_reference.plain(), "candidate": ran_candidate.plain()},
+        **machine,
     }
     text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False) + "\n"
     (job.folder("evaluation") / "evaluation.json").write_text(text, encoding="utf-8")
-    return Result(facts=_facts(metrics, near, reference))
+    return Result(facts={**_facts(metrics, near, reference), "ran": _ran(ran_candidate)})
 
 
 def _truth(job: Job, predictions: Predictions) -> NDArray[Any] | None:
@@ -107,19 +120,30 @@ def _overlap(options: Options, data: Data) -> dict[str, Any] | None:
     return {"checked": list(check_no_overlap(data, "calibration", options.split)), "shared": 0}
 
 
-def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> Predictions:
+def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> tuple[Predictions, Execution]:
+    """Return what a model makes of the samples, and what really ran."""
     from builder.data.feeds import predict
-    from builder.runtimes.onnxruntime import Session
+    from builder.runtimes.find import load
 
-    session = Session(job.inputs[port] / "model.onnx", threads=options.threads)
+    session = load(job.inputs[port], threads=options.threads)
     what = "reference" if port == "reference" else "candidate"
 
     def progress(count: int, total: int) -> None:
         job.progress(done + count, 2 * (done or total), what)
 
-    return predict(
+    found = predict(
         session, job.model, data, options.split, batch=options.batch, limit=options.samples, progress=progress
     )
+    return found, session.describe()
+
+
+def _sent(folder: Path, reference: Predictions) -> tuple[Predictions, Execution, dict[str, Any]]:
+    """Return what a device made of the samples that the reference was run on, what ran, and which machine it was."""
+    from builder.measure.sent import read_machine, read_outputs
+
+    machine = read_machine(folder)
+    found = replace(reference, outputs=read_outputs(folder, len(reference.outputs)))
+    return found, machine.execution(), {"host": machine.facts(), "taken_at": machine.taken_at}
 
 
 def _metrics(
@@ -171,6 +195,11 @@ def _facts(metrics: dict[str, Comparison], near: Fidelity, reference: Prediction
     if reference.pairs is not None:
         samples += f" in {len(reference.pairs):,} pairs"
     return {**facts, "fidelity": ", ".join(filter(None, words)), "samples": samples}
+
+
+def _ran(execution: Execution) -> str:
+    where = f"{execution.runtime} {execution.version}"
+    return f"{execution.precision} in {where}" if execution.precision else f"{where} on {execution.device}"
 
 
 def _change(name: str, drop: float) -> str:

@@ -31,7 +31,7 @@ _ROTTEN = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)  # a disk that cannot give b
 class Fault:
     """Something in a store that is not what it should be."""
 
-    kind: str  # object, result, root, stray
+    kind: str  # object, result, root, device, stray
     path: Path
     why: str
 
@@ -91,7 +91,17 @@ def survey(store: Store, reader: Reader) -> Survey:
     for digest in store.content.folders.digests():
         _read_folder(store, digest, reader, found)
     found.faults += [Fault("root", path, "it is damaged") for path, root in roots(store.root) if root is None]
+    found.faults += _device_faults(store, {record.key for _, record in found.results})
     return found
+
+
+def _device_faults(store: Store, keys: set[str]) -> Iterator[Fault]:
+    """Yield the entries of the index of devices that are damaged, or lead to no result."""
+    for path, entry in store.devices.files():
+        if entry is None:
+            yield Fault("device", path, "it is not as it was written")
+        elif entry.key not in keys:
+            yield Fault("device", path, f"the result of {entry.action} on {entry.name} is gone")
 
 
 def _inside(folder: Path) -> Iterator[Path]:

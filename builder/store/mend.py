@@ -19,6 +19,7 @@ _REPAIRS = {
     "object": "set aside",
     "stray": "set aside",
     "root": "set aside; the next build of its project writes it again",
+    "device": "set aside; import the result of the device again: python -m builder resume --import RESULT",
 }
 
 
@@ -34,7 +35,7 @@ class Copy:
 class Finding:
     """Something wrong: what, and how it was repaired; with no repair it remains, and `next` says what to do."""
 
-    kind: str  # object, result, root, stray, memory, delivered
+    kind: str  # object, result, root, device, stray, memory, delivered
     path: Path
     problem: str
     repair: str = ""

@@ -4,6 +4,7 @@ cas/      bytes by SHA-256            ac/       results by action key
 logs/     what each action printed    locks/    one for each key, and `gc`
 roots/    what newest builds need     tmp/      private folders of running builds
 folders/  packages of toolchains        bad/      what was damaged, set aside
+devices/  results that came from devices
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from builder.store.actions import ActionCache, Record
 from builder.store.cas import Content, Damaged, Tree
+from builder.store.devices import DeviceIndex
 from builder.store.folders import make_folder
 from builder.store.locks import Lock, check_locking
 from builder.store.private import private_folder, sweep
@@ -47,8 +49,10 @@ class Store:
         self.root = root
         self._warn = warn
         self._look = look
+        self._told: set[str] = set()  # of what is damaged or missing, the names
         self.content = Content(root / "cas", stats, self.set_aside)
         self.actions = ActionCache(root / "ac")
+        self.devices = DeviceIndex(root / "devices", self.set_aside)
 
     def lookup(self, key: str, current: Callable[[str], str | None]) -> Record | None:
         """Return the intact result of a key, or None.
@@ -158,6 +162,7 @@ class Store:
 
     def set_aside(self, path: Path, why: str) -> None:
         """Move what is damaged out of the way, where it can be looked at, and say so."""
+        self._told.add(path.name)
         if self._look:
             self._warn(f"{path.name[:12]} in the store is damaged: {why}")
             return
@@ -193,7 +198,9 @@ class Store:
                 for entry in tree.files:
                     self.content.check(entry.sha256)
         except Damaged as damage:
-            self._warn(f"{damage}; what made it runs again")
+            if damage.digest not in self._told:
+                self._told.add(damage.digest)
+                self._warn(f"{damage}; what made it runs again")
             return False
         return True
 

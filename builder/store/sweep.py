@@ -17,7 +17,7 @@ from builder.store.usage import DIGEST, Amount, amount, objects, walk, workshops
 
 __all__ = ["KINDS", "REPAIR", "Sweep"]
 
-KINDS = ("results", "objects", "folders", "logs", "locks", "set_aside", "unfinished", "roots")
+KINDS = ("results", "objects", "folders", "logs", "locks", "set_aside", "unfinished", "roots", "devices")
 REPAIR = "repair it first: python -m builder cache verify"
 _GRACE_S = 60  # a file younger than this may be in the making
 
@@ -85,8 +85,18 @@ class Sweep:
                 self._unlock(entry.name)
         for path in self._bad.iterdir() if self._bad.is_dir() else ():
             self._remove("set_aside", path)
+        self._devices(kept)
         for path in (*_old_parts(root / "roots"), *(each.path for each in workshops(root) if not each.alive)):
             self._remove("unfinished", path)
+
+    def _devices(self, kept: Collection[str]) -> None:
+        """Remove entries of the index of devices whose results are gone; `cache verify` tells of damaged ones."""
+        for path, entry in self._store.devices.files():
+            if entry is not None and entry.key not in kept and not self._is_young(path.lstat().st_mtime):
+                self._remove("devices", path)
+                with contextlib.suppress(OSError):  # others are left in it, or this is a dry run
+                    if not self._dry_run:
+                        path.parent.rmdir()
 
     def _unlock(self, key: str) -> None:
         """Remove the lock of a key that nobody holds. While we hold it, it is nobody else's."""

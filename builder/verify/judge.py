@@ -79,7 +79,9 @@ class Verification:
 
 def is_fetched(action: Action) -> bool:
     """Return whether an action brings what a declared sha256 names, so that it need not be fetched twice."""
-    return action.step.brings and not action.lazy and (action.data is not None or action.model.path is None)
+    model = action.model
+    declared = action.data is not None or (model.path is None and model.sha256 is not None)
+    return action.step.brings and not action.lazy and declared
 
 
 def judge_alone(first: Node, store: Store) -> Judged | None:  # noqa: PLR0911  a list of cases

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from pathlib import Path
 
-__all__ = ["instruction_class", "instruction_set"]
+__all__ = ["features", "instruction_class", "instruction_set"]
 
 # What ONNX Runtime (onnxruntime/core/mlas/lib/platform.cpp), numpy (its X86_V2 to X86_V4) and the C library's libm
 # choose kernels by, in the words of /proc/cpuinfo. Each level has what those before it have.
@@ -60,6 +60,11 @@ _PR_SVE_GET_VL = 51  # linux/prctl.h; the low 16 bits of the answer are bytes
 def instruction_set() -> str:
     """Return the instruction-set class that this process runs on, such as `avx512_vnni`, `avx2`, `neon_dotprod`."""
     return instruction_class(platform.machine(), _flags())
+
+
+def features() -> frozenset[str]:
+    """Return which instructions this process has, of those kernels are chosen by, in the words of /proc/cpuinfo."""
+    return _flags()
 
 
 def instruction_class(machine: str, flags: Iterable[str]) -> str:

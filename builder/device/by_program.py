@@ -1,0 +1,109 @@
+"""TensorRT by NVIDIA's program trtexec: one process for each engine, feed and block.
+
+Its JSON is that of NVIDIA/TensorRT, samples/common/sampleReporting.cpp; outputs have six digits there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from builder.device import trtexec
+from builder.device.driver import Block, Driver, Feed
+from builder.device.programs import run
+from builder.device.stop import Failed
+from builder.device.tensors import pack_values
+from builder.device.trt_api import BuildRequest, version_of
+
+__all__ = ["Program", "find_program"]
+
+_NOT_JSON = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as C++ writes them
+
+
+def find_program() -> Program | None:
+    """Return the trtexec on PATH or where JetPack puts it; None without one that says its version."""
+    program = trtexec.find()
+    version = trtexec.version(program) if program else ""
+    return Program(program, version) if version else None
+
+
+class Program(Driver):
+    name = "trtexec"
+
+    def __init__(self, program: str, version: str) -> None:
+        super().__init__(version)
+        self._program = program
+
+    def build(self, request: BuildRequest, layers: Path, log: Path) -> dict[str, Any]:
+        command = [*trtexec.build_command(request, self.version, self._program), f"--exportLayerInfo={layers}"]
+        run(command, log)
+        if not Path(request.engine).is_file():
+            raise Failed("trtexec ended well and left no engine")
+        return {"bytes": Path(request.engine).stat().st_size, "built_with": " ".join(["trtexec", *_flags(command)])}
+
+    def run(self, engine: Path, feeds: Sequence[Feed], tensors: Mapping[str, Any], files: Sequence[Path]) -> None:
+        for feed, file in zip(feeds, files):
+            answer = file.with_suffix(".json")
+            once = ["--iterations=1", "--warmUp=0", "--duration=0", f"--exportOutput={answer}"]
+            run([self._program, *_load(engine, feed, tensors), *once], file.with_suffix(".log"))
+            found = {entry["name"]: entry["values"] for entry in _read(answer)}
+            file.write_bytes(b"".join(_bytes_of(output, found) for output in tensors["outputs"]))
+            answer.unlink()
+            file.with_suffix(".log").unlink()
+
+    def time(self, engine: Path, feed: Feed, tensors: Mapping[str, Any], log: Path, **how: float) -> Block:
+        times = log.with_suffix(".json")
+        load = _load(engine, feed, tensors)
+        said = run([self._program, *load, *self._how(**how), f"--exportTimes={times}"], log)
+        latencies = [round(entry["latencyMs"] * 1e6) for entry in _read(times)]
+        times.unlink()
+        loaded = re.search(r"Engine deserialized in ([\d.]+) sec", said)
+        rate = re.search(r"Throughput: ([\d.]+) qps", said)
+        load_ms = float(loaded.group(1)) * 1e3 if loaded else None
+        return Block(latencies, load_ms, per_second=float(rate.group(1)) if rate else None)
+
+    def _how(self, *, runs: float, seconds: float, warmup_ms: float) -> list[str]:
+        """Return what makes a latency mean the same in all versions; 11 does so if nothing is said."""
+        counted = [f"--iterations={runs:.0f}", f"--duration={seconds:.0f}", f"--warmUp={warmup_ms:.0f}"]
+        same = [] if version_of(self.version) >= (11,) else ["--noDataTransfers", "--useCudaGraph", "--useSpinWait"]
+        return [*counted, *same]
+
+
+def _flags(command: Sequence[str]) -> list[str]:
+    """Return a command's flags without those that name files."""
+    return [word for word in command[1:] if "=/" not in word]
+
+
+def _load(engine: Path, feed: Feed, tensors: Mapping[str, Any]) -> list[str]:
+    inputs = ",".join(f"{_named(name)}:{file}" for name, file in sorted(feed.items()))
+    opened = [tensor for tensor in tensors["inputs"] if tensor.get("open")]
+    shapes = ",".join(f"{_named(tensor['name'])}:{'x'.join(map(str, tensor['shape']))}" for tensor in opened)
+    words = [f"--loadEngine={engine}", f"--loadInputs={inputs}", *([f"--shapes={shapes}"] if shapes else [])]
+    core = tensors.get("dla_core")
+    return words if core is None else [*words, f"--useDLACore={core}"]
+
+
+def _named(name: str) -> str:
+    return f"'{name}'" if ":" in name else name  # else the colon would end the name
+
+
+def _read(file: Path) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8")
+        return json.loads(re.sub(r"(?<=[\s,\[])-?(?:nan|inf)(?=[\s,\]])", lambda word: _NOT_JSON[word.group()], text))
+    except (OSError, ValueError) as error:
+        raise Failed(f"trtexec wrote no {file.name} that can be read: {error}") from error
+
+
+def _bytes_of(output: Mapping[str, Any], found: Mapping[str, Sequence[float]]) -> bytes:
+    name = output["name"]
+    if name not in found:
+        raise Failed(f"the engine has no output '{name}'; it has {', '.join(sorted(found)) or 'none'}")
+    try:
+        return pack_values(found[name], output["dtype"], output["shape"])
+    except (ValueError, OverflowError, struct.error) as error:
+        raise Failed(f"the engine's output '{name}': {error}") from error

@@ -1,0 +1,52 @@
+"""Runs all samples of a kit on the device, and keeps what came out."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from builder.device.calls import compare, run_calls
+from builder.device.files import write_json
+from builder.device.kit import Kit
+from builder.device.tensors import nbytes
+from builder.device.work import Work
+
+__all__ = ["evaluate"]
+
+
+def evaluate(work: Work, name: str, part: Path) -> dict[str, Any]:
+    """Run every sample of the kit; what was run before a break is not run again. Raises Failed."""
+    kit, total = work.kit, work.kit.tensors["calls"]
+    calls = work.journal.continued(name)
+    began, before = time.monotonic(), len(list(calls.glob("*.bin")))
+    work.say(f"{name}: {before} of {total} calls were run before" if before else f"{name}: runs {total} calls")
+
+    def told(done: int) -> None:
+        left = (time.monotonic() - began) / (done - before) * (total - done)
+        work.say(f"{name}: {done} of {total} calls, about {math.ceil(left)} s left")
+
+    run_calls(work, work.engine, calls, total, told)
+    near = compare(work, calls)
+    count = len(kit.tensors_of("expected"))
+    tensors = [_joined(kit, calls, index, part / "predictions") for index in range(count)]
+    document = {"schema": 1, "samples": kit.tensors["samples"], "tensors": tensors}
+    write_json(part / "predictions" / "tensors.json", document)
+    return {"samples": kit.tensors["samples"], "driver": work.driver.name, **near}
+
+
+def _joined(kit: Kit, calls: Path, index: int, folder: Path) -> dict[str, Any]:
+    """Write one output of all calls, without what filled up the last, and return what it is."""
+    outputs, samples = kit.tensors_of("expected"), kit.tensors["samples"]
+    tensor, start = outputs[index], sum(nbytes(each) for each in outputs[:index])
+    batch = tensor["shape"][0] if tensor["batched"] else 1
+    left = samples * nbytes(tensor) // batch
+    file = folder / "outputs" / f"{index}.bin"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as out:
+        for call in sorted(calls.glob("*.bin")):
+            left -= out.write(call.read_bytes()[start : start + nbytes(tensor)][:left])
+    shape = [samples, *tensor["shape"][1 if tensor["batched"] else 0 :]]
+    about = {"name": tensor["name"], "role": "output", "dtype": tensor["dtype"]}
+    return {**about, "shape": shape, "file": f"outputs/{index}.bin"}

@@ -1,0 +1,158 @@
+"""What this device is: processor, GPU, system, power mode and clocks, each read where the vendor puts it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from builder.device.programs import asked
+from builder.device.stop import WRONG_DEVICE, Stop
+
+__all__ = ["check_target", "describe_device", "describe_host", "temperature_c", "version_fits"]
+
+_TEGRA = {"tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}  # CUDA GPUs by NVIDIA: Xavier, Orin, Thor
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
+
+
+def describe_device(runtime: str, version: str) -> dict[str, Any]:
+    """Return the facts that a result belongs to: the device, its runtime, its system, its power mode and clocks."""
+    gpu = {**_tree(), **_driver(), **_smi()}
+    model = _text("/proc/device-tree/model")
+    facts = {
+        "name": model or gpu.get("name") or platform.machine(),
+        "arch": platform.machine(),
+        "compute_capability": gpu.get("compute_capability"),
+        runtime: version,
+        "cuda": gpu.get("cuda"),
+        "driver": gpu.get("driver"),
+        "l4t": _text("/etc/nv_tegra_release").partition(", GCID")[0].lstrip("# ") or None,
+        "power_mode": power_mode(),
+        "clocks": _clocks(),
+    }
+    return {name: value or None for name, value in facts.items()}
+
+
+def describe_host() -> dict[str, Any]:
+    """Return what is good to know of the machine that did it and belongs to no key."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        "load_average": list(os.getloadavg()),
+        "byte_order": sys.byteorder,
+    }
+
+
+def check_target(target: dict[str, Any], device: dict[str, Any], runtime: str, version: str) -> None:
+    """Raise Stop, exit 3, where the device is not what the kit was made for."""
+    wanted = target["name"]
+    if target["arch"] not in ("any", device["arch"]):
+        raise _wrong(f"the kit is for {wanted}, which is {target['arch']}; this machine is {device['arch']}")
+    capability, found = target.get("compute_capability"), device["compute_capability"]
+    if runtime == "tensorrt" and capability and found != capability:
+        gpu = f"has compute capability {found}" if found else "is none that the driver names"
+        raise _wrong(f"the kit is for {wanted}, of compute capability {capability}; the GPU here {gpu}")
+    if not version_fits(version, target.get("runtime_versions", "")):
+        raise _wrong(f"the kit is for {wanted} with {runtime} {target['runtime_versions']}; here it is {version}")
+
+
+def _wrong(message: str) -> Stop:
+    return Stop(message, "take the kit to such a device, or build for this one: target=NAME", WRONG_DEVICE)
+
+
+def version_fits(version: str, limits: str) -> bool:
+    """Say whether a version keeps limits such as '>=10.3,<12'; no limits take every version."""
+    for limit in filter(None, (part.strip() for part in limits.split(","))):
+        match = re.match(r"(>=|<=|==|>|<)\s*([\d.]+)$", limit)
+        if match is None:
+            raise Stop(f"the kit's target wants the version '{limit}', which is no limit")
+        length = match.group(2).count(".") + 1
+        mine, other = numbers(version, length), numbers(match.group(2), length)
+        kept = {">=": mine >= other, "<=": mine <= other, "==": mine == other, ">": mine > other, "<": mine < other}
+        if not kept[match.group(1)]:
+            return False
+    return True
+
+
+def numbers(version: str, length: int = 4) -> tuple[int, ...]:
+    """Return the first so many numbers of a version, 0 for those that it lacks."""
+    found = [int(number) for number in re.findall(r"\d+", version)]
+    return tuple((found + [0] * length)[:length])
+
+
+def _smi() -> dict[str, str]:
+    """Return what nvidia-smi says of the first GPU; on a Jetson it is not there, or says N/A."""
+    answer = asked("nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader")
+    values = [value.strip() for value in answer.partition("\n")[0].split(",")]
+    named = zip(("name", "compute_capability", "driver"), values)
+    return {name: value for name, value in named if value and "N/A" not in value}
+
+
+def _driver() -> dict[str, str]:
+    """Return what CUDA's driver library says of the first GPU (cuda.h)."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return {}
+    device, number, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(128)
+    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):
+        return {}
+    found = []
+    for attribute in (_MAJOR, _MINOR):
+        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
+        found.append(number.value)
+    cuda.cuDeviceGetName(name, len(name), device)
+    cuda.cuDriverGetVersion(ctypes.byref(number))
+    cuda_version = f"{number.value // 1000}.{number.value % 1000 // 10}"
+    return {"name": name.value.decode(), "compute_capability": f"{found[0]}.{found[1]}", "cuda": cuda_version}
+
+
+def _tree() -> dict[str, str]:
+    compatible = _text("/proc/device-tree/compatible")
+    found = [capability for chip, capability in _TEGRA.items() if chip in compatible]
+    return {"compute_capability": found[0]} if found else {}
+
+
+def power_mode() -> str:
+    """Return the power mode of a Jetson in words, such as 'MAXN'; '' where there is none."""
+    match = re.search(r"NV Power Mode: *(.+)", asked("nvpmodel", "-q"))
+    return match.group(1).strip() if match else ""
+
+
+def _clocks() -> str:
+    """Return the range in which each kind of clock may move: a fixed clock is one number (sysfs, in Hz and kHz)."""
+    found: list[str] = []
+    for name, pattern, low, high, per_mhz in (
+        ("gpu", "/sys/class/devfreq/*gpu*", "min_freq", "max_freq", 1e6),
+        ("gpu", "/sys/class/devfreq/*.g[av]*", "min_freq", "max_freq", 1e6),
+        ("cpu", "/sys/devices/system/cpu/cpufreq/policy0", "scaling_min_freq", "scaling_max_freq", 1e3),
+    ):
+        root, _, rest = pattern.rpartition("/")
+        for folder in sorted(Path(root).glob(rest))[:1]:
+            ends = [_text(str(folder / end)) for end in (low, high)]
+            if all(end.isdigit() for end in ends) and not any(word.startswith(name) for word in found):
+                lowest, highest = (int(end) / per_mhz for end in ends)
+                found.append(
+                    f"{name} {lowest:.0f}-{highest:.0f} MHz" if lowest < highest else f"{name} {highest:.0f} MHz"
+                )
+    return ", ".join(found)
+
+
+def temperature_c() -> float | None:
+    """Return how hot the hottest part is, in degrees Celsius (thermal zones in sysfs); None where nothing says it."""
+    read = [_text(str(zone / "temp")) for zone in Path("/sys/class/thermal").glob("thermal_zone*")]
+    found = [int(text) / 1000 for text in read if re.match(r"-?\d+$", text)]
+    plausible = [value for value in found if 0 < value < 150]  # unused zones say -256 or 0
+    return max(plausible) if plausible else None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").replace("\0", " ").strip()
+    except OSError:
+        return ""

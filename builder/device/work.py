@@ -1,0 +1,44 @@
+"""What every action on the device works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.device.driver import Driver
+from builder.device.journal import Journal
+from builder.device.kit import Kit
+
+__all__ = ["Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kit, what runs its models here, where finished work is kept, and who is told of it."""
+
+    kit: Kit
+    driver: Driver
+    journal: Journal
+    facts: Mapping[str, Any]  # of the device
+    say: Callable[[str], None]
+
+    def log(self, name: str) -> Path:
+        """Return where a program that works for an action writes what it says."""
+        path = self.journal.folder / "logs" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def engine(self) -> Path:
+        """The candidate: the engine that was built here, or the model itself where none has to be."""
+        built = self.kit.compiled
+        folder = self.journal.place(built) / "engine" if built else self.kit.folder / "model"
+        return (folder / self.driver.artifact).resolve()
+
+    def tensors(self, subject: str = "candidate") -> dict[str, Any]:
+        """Return what a driver must know of a model's inputs and outputs."""
+        core = self.kit.action(self.kit.compiled)["options"].get("dla_core") if self.kit.compiled else None
+        own = core if subject == "candidate" else None
+        return {"inputs": self.kit.tensors_of("input"), "outputs": self.kit.tensors_of("expected"), "dla_core": own}

@@ -1,0 +1,1 @@
+"""Kits: what a build hands to another machine, and what comes back."""

@@ -1,0 +1,167 @@
+"""A kit: all that finishes a build on the device that it waits for, as a folder and as one `.tar`."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from builder import __version__
+from builder.device.files import digest, digest_file, files_below
+from builder.device.kit import SCHEMA
+from builder.device.result import add_file
+from builder.digest import canonical
+from builder.engine.node import Node
+from builder.kit.commands import commands
+from builder.kit.program import SCRIPT, write_program
+from builder.outcomes import Status
+from builder.recipe.schema import Machine, Recipe
+from builder.step import Kind
+from builder.store.store import Store
+from builder.typed import to_plain
+
+__all__ = ["pack", "wants_kit"]
+
+_RUNTIMES = ("tensorrt", "onnxruntime")  # that resume.pyz runs
+_STEPS = ("compile", "evaluate", "benchmark")  # that it does
+_SETTING = re.compile(r"[+~]*(\w+(?:\.\w+)*)")
+_OF_A_MACHINE = {*(field.name for field in fields(Machine)), "target.host", "target.device"}
+# What a manifest says of the way it was made, and not of what was made.
+_PASSING = ("created", "command", "kit", "pages", "digest")
+_PASSING_OF_ACTIONS = ("status", "reason", "seconds", "measured", "log")
+
+
+def wants_kit(recipe: Recipe, nodes: Sequence[Node]) -> bool:
+    """Say whether something of a build waits for a device, and all that such a device needs was made."""
+    waits = any(_status(node) is Status.DEFERRED for node in _theirs(nodes))
+    return waits and recipe.target.runtime in _RUNTIMES and _trees(nodes) is not None
+
+
+def pack(recipe: Recipe, nodes: Sequence[Node], store: Store, folder: Path, manifest: Mapping[str, Any]) -> str:
+    """Write `kit/` and `kit.tar` into a build's folder and return the kit's digest: equal builds, equal bytes.
+
+    Raises Damaged where the store's bytes are not what they should be, StoreError.
+    """
+    trees = _trees(nodes)
+    assert trees is not None, "ask wants_kit first"
+    kit = folder / "kit"
+    for name, tree in trees.items():
+        store.content.take(store.content.tree(tree), kit / name)
+    facts = _facts(recipe, nodes, kit)
+    texts = {
+        "manifest.json": canonical(_lasting(manifest)) + b"\n",
+        "recipe.json": canonical(recipe.resolved) + b"\n",
+        "COMMANDS.md": commands(facts).encode(),
+        "resume.sh": SCRIPT.encode(),
+    }
+    for name, content in texts.items():
+        (kit / name).write_bytes(content)
+    (kit / "resume.sh").chmod(0o755)
+    write_program(kit / "resume.pyz")
+    paths = sorted(files_below(kit))
+    files = {path: {"sha256": digest_file(kit / path), "bytes": (kit / path).stat().st_size} for path in paths}
+    document = {**facts, "files": files}
+    document["digest"] = digest(document)
+    (kit / "kit.json").write_bytes(canonical(document) + b"\n")
+    _archive(kit, folder / "kit.tar")
+    return str(document["digest"])
+
+
+def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
+    """Return kit.json without the files and its digest."""
+    from builder.onnxtools.files import load
+    from builder.onnxtools.profiles import find_profiles
+    from builder.onnxtools.trt_check import precisions_of
+
+    theirs = _theirs(nodes)
+    models = {subject: load(kit / name) for subject, name in (("candidate", "model"), ("baseline", "source"))}
+    folders = {"candidate": "model", "baseline": "source"}
+    described = {name: {"folder": folders[name], "precisions": sorted(precisions_of(models[name]))} for name in models}
+    compiled = next((node for node in theirs if node.action.step.name == "compile"), None)
+    given = to_plain(compiled.action.options)["profiles"] if compiled else {}
+    target = to_plain(recipe.target)
+    return {
+        "schema": SCHEMA,
+        "builder": __version__,
+        "name": recipe.name,
+        "overrides": [word for word in recipe.overrides if not _of_a_machine(word)],
+        "target": {name: value for name, value in target.items() if name not in {"host", "device"}},
+        "device_actions": [_action(node, theirs) for node in theirs],
+        "portable": {node.action.name: node.portable for node in theirs},
+        "models": described,
+        "shapes": recipe.model.shapes,
+        "profiles": find_profiles(models["candidate"], given, recipe.model.shapes) if compiled else {},
+    }
+
+
+def _theirs(nodes: Sequence[Node]) -> list[Node]:
+    """Return what is done on the device: the first compile, and all that is run or timed there."""
+    found: list[Node] = []
+    for node in nodes:
+        name = node.action.step.name
+        second = name == "compile" and any(each.action.step.name == name for each in found)
+        if node.portable and name in _STEPS and not second:
+            found.append(node)
+    return found
+
+
+def _action(node: Node, theirs: Sequence[Node]) -> dict[str, Any]:
+    names = {each.action.name for each in theirs}
+    return {
+        "name": node.action.name,
+        "step": node.action.step.name,
+        "options": to_plain(node.action.options),
+        "portable_key": node.portable,
+        "inputs": {port: [name, output] for port, (name, output) in node.action.inputs.items() if name in names},
+    }
+
+
+def _trees(nodes: Sequence[Node]) -> dict[str, str] | None:
+    """Return the kit's folders and the digest of what is in each; None where one was not made."""
+    theirs = {node.action.name: node for node in _theirs(nodes)}
+    tensors = next((node for node in nodes if Kind.TENSORS in node.action.step.outputs.values()), None)
+    if not theirs or tensors is None:
+        return None
+    ports = {"tensors": (tensors, "tensors")}
+    for name, port in (("model", "model"), ("source", "reference")):
+        ports[name] = (tensors.inputs[port], tensors.action.inputs[port][1])
+    found = {name: _digest(node, port) for name, (node, port) in ports.items()}
+    for node in theirs.values():
+        if "timing_cache" in node.inputs:
+            found["timing_cache"] = _digest(node.inputs["timing_cache"], node.action.inputs["timing_cache"][1])
+    made = {name: digest for name, digest in found.items() if digest}
+    return made if len(made) == len(found) else None
+
+
+def _digest(node: Node, port: str) -> str:
+    record = node.outcome.record if node.outcome else None
+    return record.outputs.get(port, "") if record else ""
+
+
+def _status(node: Node) -> Status | None:
+    return node.outcome.status if node.outcome else None
+
+
+def _of_a_machine(word: str) -> bool:
+    setting = _SETTING.match(word)
+    return setting is not None and setting.group(1) in _OF_A_MACHINE
+
+
+def _lasting(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest without what another build of the same would say otherwise."""
+    kept = {name: value for name, value in manifest.items() if name not in _PASSING}
+    actions = [
+        {name: value for name, value in action.items() if name not in _PASSING_OF_ACTIONS}
+        for action in manifest["actions"]
+        if action["step"] != "toolchain"  # looked up only where something ran in it
+    ]
+    return {**kept, "actions": actions}
+
+
+def _archive(kit: Path, file: Path) -> None:
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in files_below(kit):
+            add_file(tar, f"kit/{path}", (kit / path).read_bytes(), executable=path == "resume.sh")

@@ -1,0 +1,52 @@
+"""Which device's result is meant, where one or more have sent theirs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from builder.errors import RecipeError, did_you_mean
+from builder.specs import Target
+from builder.store.devices import Entry
+
+__all__ = ["choose", "in_words", "label_of", "setting"]
+
+_DIGITS = 8  # of the digest of a device's facts, where its name alone does not tell it from another
+
+
+def choose(entries: Sequence[Entry], target: Target) -> Entry | None:
+    """Return the entry of the only device, or of the one that `target.device` names; None where there is none.
+
+    Raises RecipeError where several could be meant, or none is called so.
+    """
+    if not entries:
+        return None
+    labels = {label_of(entry, entries): entry for entry in entries}
+    meant = [entry for label, entry in labels.items() if target.device in ("", entry.name, label)]
+    if len(meant) == 1:
+        return meant[0]
+    if not meant:
+        raise RecipeError(f"target.device: nothing came from '{target.device}'", did_you_mean(target.device, labels))
+    several = sorted(label for label, entry in labels.items() if entry in meant)
+    raise RecipeError(
+        f"{len(several)} devices sent results for target '{target.name}': {', '.join(map(repr, several))}",
+        f"name one: {shlex.quote(setting(several[0]))}",
+    )
+
+
+def in_words(entry: Entry, *, made: str) -> str:
+    """Say where and when: `measured on Jetson Orin, 2026-11-21`."""
+    return f"{made} on {entry.name}, {entry.taken_at[:10]}"
+
+
+def label_of(entry: Entry, entries: Sequence[Entry]) -> str:
+    """Return a device's name, with more where another one has the same: it runs other software, or another mode."""
+    namesakes = [each for each in entries if each.name == entry.name]
+    return entry.name if len(namesakes) == 1 else f"{entry.name}@{entry.identity[:_DIGITS]}"
+
+
+def setting(label: str) -> str:
+    """Return the word of a command line that names a device; quoted as Hydra wants it where it has odd characters."""
+    plain = all(character.isalnum() or character in " _-.@" for character in label)
+    quoted = label.replace("\\", "\\\\").replace("'", "\\'")
+    return f"target.device={label}" if plain else f"target.device='{quoted}'"

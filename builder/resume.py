@@ -1,0 +1,209 @@
+"""`resume`: finish a kit on the device, or file what the device sent back and complete the build."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from builder.build import build, interruptible
+from builder.digest import canonical, digest_bytes
+from builder.engine.events import Event, Events
+from builder.errors import UsageError, did_you_mean
+from builder.kit.finish import check_keys, file_result, is_filed
+from builder.kit.result import Result, read_result
+from builder.outcomes import ExitCode
+from builder.outputs import OUTPUTS
+from builder.plan.decide import Planner
+from builder.plan.devices import label_of, setting
+from builder.plan.graph import graph
+from builder.plan.keys import Facts
+from builder.plan.report import Planned, plan_actions
+from builder.recipe.compose import compose
+from builder.recipe.locations import shown
+from builder.recipe.schema import Machine, Recipe
+from builder.report.terminal import Terminal
+from builder.store.statcache import StatCache
+from builder.store.store import Store, store_folder
+
+__all__ = ["Imported", "import_result", "resume"]
+
+HELP = """\
+usage: python -m builder resume KIT [options]
+       python -m builder resume --import RESULT [KIT] [settings]
+
+  KIT               a kit (folder or .tar), finished on this machine; the same as `sh resume.sh` in it
+  --import RESULT   the NAME.result.tar that a device wrote: filed in the store, then the build is completed.
+                    The kit is found below outputs/; name it where it lies elsewhere
+
+  store=FOLDER strict=true output=json ...   settings of the machine, as for a build\
+"""
+_IMPORT = "--import"
+_MACHINE = tuple(field.name for field in fields(Machine))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A result that is filed, and the command line that now completes its build."""
+
+    overrides: tuple[str, ...]
+    result: Result
+
+
+def resume(arguments: list[str]) -> int | Imported:
+    """Run `resume`; return an exit code, or after an import what is to be built. Raises UsageError, StepError."""
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(HELP)
+        return ExitCode.OK if arguments else ExitCode.USAGE
+    if _IMPORT not in (word.partition("=")[0] for word in arguments):
+        from builder.device.resume import main
+
+        return main(arguments)
+    result, kit, settings = _words(arguments)
+    return import_result(result, kit, settings)
+
+
+def _words(arguments: Sequence[str]) -> tuple[Path, Path | None, list[str]]:
+    """Return the result, the kit if one is named, and the settings of a command line."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith(f"{_IMPORT}=") else [word])]
+    files = [word for word in words if "=" not in word and word != _IMPORT]
+    settings = [word for word in words if "=" in word]
+    for word in files:
+        if word.startswith("-"):
+            raise UsageError(f"resume {_IMPORT} has no option '{word}'", "see: python -m builder resume --help")
+    for word in settings:
+        if word.partition("=")[0] not in _MACHINE:
+            raise UsageError(
+                f"resume {_IMPORT}: '{word}' is no setting of the machine; the recipe is that of the kit",
+                did_you_mean(word.partition("=")[0], _MACHINE),
+            )
+    if not 1 <= len(files) <= 2:
+        raise UsageError(f"resume {_IMPORT} takes one result", "write: resume --import NAME.result.tar")
+    at = words.index(_IMPORT)
+    first = words[at + 1] if words[at + 1 : at + 2] and words[at + 1] in files else files[0]
+    rest = [word for word in files if word != first]
+    return Path(first), Path(rest[0]) if rest else None, settings
+
+
+def import_result(archive: Path, kit: Path | None = None, settings: Sequence[str] = ()) -> Imported:
+    """File what a device sent, and return the command line that completes the build with it.
+
+    Raises UsageError where it is damaged, of another schema, or of another build; StepError where its numbers do not
+    fit the recipe; StoreError.
+    """
+    with tempfile.TemporaryDirectory(prefix="builder-result-") as name, interruptible():
+        result = read_result(archive, Path(name))
+        recipe = compose([*_overrides(result, kit), *settings])
+        if recipe.name != result.name:
+            raise UsageError(f"the result is of '{result.name}', and its kit builds '{recipe.name}'")
+        terminal = Terminal(results=False, verbosity=recipe.machine.verbosity)
+        with closing(terminal):
+            label = _file(result, recipe, Events(terminal))
+    device = [setting(label)] if label and not recipe.target.device else []
+    return Imported((*recipe.overrides, *device), result)
+
+
+def _overrides(result: Result, kit: Path | None) -> list[str]:
+    """Return the command line of the build that made the kit; settings of that machine are left out."""
+    looked_at = [kit] if kit else _kits(result.name)
+    for place in looked_at:
+        document = _kit_document(place)
+        if document is not None and document.get("digest") == result.kit:
+            words = [str(word) for word in document["overrides"]]
+            return [word for word in words if word.partition("=")[0] not in (*_MACHINE, "target.host")]
+    where = shown(Path(looked_at[0])) if kit else OUTPUTS / result.name
+    raise UsageError(
+        f"this result is of another build: its kit {result.kit[:12]} is not {'' if kit else 'in '}{where}",
+        "import it where the kit was made, or name the kit: resume --import RESULT KIT",
+    )
+
+
+def _kits(name: str) -> list[Path]:
+    """Return the kits of a recipe below outputs/, the newest first."""
+    found = [*(OUTPUTS / name).glob("*/kit"), *(OUTPUTS / "sweeps").glob("*/*/kit")]
+    return sorted(found, key=lambda kit: kit.parent.name if kit.parent.name != "latest" else "", reverse=True)
+
+
+def _kit_document(place: Path) -> dict[str, Any] | None:
+    """Return a kit's kit.json, from its folder or archive; None for one that is not as it was written."""
+    import tarfile
+
+    try:
+        if place.is_dir():
+            content = (place / "kit.json").read_bytes()
+        else:
+            with tarfile.open(place, "r:") as tar:
+                names = [
+                    name for name in tar.getnames() if name.rpartition("/")[2] == "kit.json" and name.count("/") < 2
+                ]
+                file = tar.extractfile(names[0]) if names else None
+                content = file.read() if file else b""
+        document: dict[str, Any] = json.loads(content)
+        stated = {name: value for name, value in document.items() if name != "digest"}
+        return document if digest_bytes(canonical(stated)) == document["digest"] else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError):
+        return None
+
+
+def _file(result: Result, recipe: Recipe, events: Events) -> str:
+    """File a result, unless it is filed; return what names its device where others sent results too."""
+    with closing(StatCache()) as stats, ExitStack() as stack:
+        store = Store(store_folder(recipe.machine.store), stats, lambda text: events(Event("warning", message=text)))
+        stack.enter_context(store.using())
+        actions = graph(recipe)
+        waiting = [action.name for action in actions if action.needs_target]
+        facts = Facts(stats)
+        planner = Planner(store, facts, OUTPUTS, fresh=waiting)  # whatever devices have sent so far
+        planned = plan_actions(recipe, actions, planner)
+        if any(name in result.portable for name in _unknown(planned, waiting)):
+            events(Event("note", message="the portable part of the build is not in this store; it is built first"))
+            build([recipe], lambda event: events(event) if event.kind != "planned" else None)
+            planned = plan_actions(recipe, actions, planner)
+        check_keys(result, planned, planner)
+        _say_failed(result, events)
+        where = f"{result.device['name']}, {result.taken_at}"
+        if is_filed(result, store):
+            events(Event("note", message=f"this result is filed already: {', '.join(result.built)} of {where}"))
+        else:
+            before = _earlier(result, store)
+            untold = Events(lambda event: events(event) if event.kind != "finished" else None)  # the build tells it
+            file_result(result, planned, Planner(store, facts, OUTPUTS), store, untold)
+            events(Event("note", message=f"filed {', '.join(result.built)} of {where}{before}"))
+        return _label(result, store)
+
+
+def _unknown(planned: Sequence[Planned], waiting: Sequence[str]) -> list[str]:
+    known = {each.decision.action.name for each in planned if each.portable}
+    return [name for name in waiting if name not in known]
+
+
+def _say_failed(result: Result, events: Events) -> None:
+    for name, done in result.actions.items():
+        if done.status != "built":
+            events(Event("warning", message=f"{name} failed on {result.device['name']}: {done.error or 'no reason'}"))
+    if not result.built:
+        raise UsageError("nothing of this kit was finished on the device", "resume it there again; it goes on")
+
+
+def _earlier(result: Result, store: Store) -> str:
+    """Say that an earlier result of the same device is there, which no longer counts."""
+    found = [
+        entry.taken_at
+        for name in result.built
+        for entry in store.devices.find(result.portable[name])
+        if entry.device == result.device
+    ]
+    if not found:
+        return ""
+    newer = max(found) > result.taken_at
+    return f"; that of {max(found)} is newer and counts" if newer else f"; that of {max(found)} counts no longer"
+
+
+def _label(result: Result, store: Store) -> str:
+    entries = store.devices.find(result.portable[result.built[0]])
+    mine = next((entry for entry in entries if entry.device == result.device), None)
+    return label_of(mine, entries) if mine and len(entries) > 1 else ""

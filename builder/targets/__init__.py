@@ -1,0 +1,1 @@
+"""What a target can do, against what a recipe and its model ask for."""

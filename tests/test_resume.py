@@ -1,0 +1,361 @@
+"""What a device sends back: checked before it counts, filed as a whole, and the build is completed with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from projects import Project, write_small
+from referencing import Registry, Resource
+from results import ORIN, RECIPE, Sent, deferred_build, outputs_of, read_manifest
+
+from builder.report import schema
+
+DEVICE_ACTIONS = {"compile", "evaluate@tensorrt", "benchmark"}
+MANIFEST = "urn:model-builder:manifest:1"
+AGX = {**ORIN, "name": "NVIDIA Jetson AGX Orin"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose recipe for a Jetson was built as far as this machine can."""
+    project = write_small(Project(tmp_path_factory.mktemp("resume") / "project"))
+    deferred_build(project)
+    return project.folder
+
+
+@pytest.fixture
+def waiting(built: Path, tmp_path: Path) -> Project:
+    shutil.copytree(built, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+def latest(project: Project) -> Path:
+    return (project.folder / "outputs" / "small_jetson" / "latest").resolve()
+
+
+def send(project: Project, name: str = "orin", **how: Any) -> Path:
+    return Sent(project, latest(project), **how).write(project.folder / f"{name}.result.tar")
+
+
+def take(project: Project, archive: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return project.run("resume", "--import", archive.name, *words)
+
+
+def statuses(project: Project) -> dict[str, str]:
+    """Return what `plan` says of the actions that wait for the device."""
+    done = project.run("plan", "recipe=small_jetson")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
+    return {words[1]: words[0] for words in lines if words[1] in DEVICE_ACTIONS}
+
+
+def nothing_is_filed(project: Project) -> bool:
+    return not (project.store / "devices").exists() and set(statuses(project).values()) == {"deferred"}
+
+
+def test_an_import_completes_the_build_with_the_devices_numbers(waiting: Project) -> None:
+    before = read_manifest(latest(waiting))
+    done = take(waiting, send(waiting))
+    folder = latest(waiting)
+    manifest = read_manifest(folder)
+    actions = {action["name"]: action for action in manifest["actions"]}
+
+    assert done.returncode == 0, done.stderr
+    assert manifest["status"] == "built"
+    assert {name for name, action in actions.items() if action["device"] == ORIN["name"]} == DEVICE_ACTIONS
+    assert actions["compile"]["reason"] == f"built on {ORIN['name']}, 2026-11-20"
+    assert actions["benchmark"]["reason"] == f"measured on {ORIN['name']}, 2026-11-20"
+    assert (folder / "artifacts/compile/engine.plan").read_bytes() == b"an engine of a Jetson"
+    assert read_manifest_of(folder / "manifest.deferred.json") == before
+    [device] = manifest["devices"]
+    assert device["tensorrt"] == "10.3.0"
+    assert device["host"]["system"] == "Linux 5.15.148-tegra"
+    assert set(device["actions"]) == DEVICE_ACTIONS
+    assert "cached (" not in done.stderr
+    assert f"filed compile, benchmark, evaluate@tensorrt of {ORIN['name']}" in done.stderr
+
+
+def read_manifest_of(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def test_what_was_measured_there_is_judged_and_reported_as_there(waiting: Project) -> None:
+    take(waiting, send(waiting))
+    folder = latest(waiting)
+    manifest, report = read_manifest(folder), read_manifest_of(folder / "report.json")
+    gates = {gate["name"]: gate for gate in manifest["gates"]}
+    figure = report["headline"]["latency"]
+
+    assert gates["max_latency_ms.p50"]["measured_on"] == ORIN["name"]
+    assert gates["max_latency_ms.p50"]["value"] == pytest.approx(0.700, abs=1e-3)
+    assert gates["max_accuracy_drop"]["measured_on"] == ORIN["name"]
+    assert (figure["action"], figure["on_target"]) == ("benchmark", True)
+    assert figure["measured_on"].startswith(ORIN["name"])
+    Draft202012Validator(schema.load("manifest")).validate(manifest)
+    registry: Registry[Any] = Registry().with_resources([(MANIFEST, Resource.from_contents(schema.load("manifest")))])
+    Draft202012Validator(schema.load("report"), registry=registry).validate(report)
+    assert ORIN["name"] in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_documents_are_those_that_evaluate_and_benchmark_write(waiting: Project) -> None:
+    take(waiting, send(waiting))
+    measured = latest(waiting) / "measurements"
+    host = read_manifest_of(measured / "evaluate" / "evaluation.json")
+    there = read_manifest_of(measured / "evaluate@tensorrt" / "evaluation.json")
+    times = read_manifest_of(measured / "benchmark" / "measurement.json")
+    replayed = read_manifest_of(measured / "benchmark" / "pytest-benchmark.json")
+    subjects = {subject["name"]: subject for subject in times["subjects"]}
+
+    assert there["metrics"] == host["metrics"]  # the same outputs were sent
+    assert there["samples"] == 60
+    assert there["host"]["processor"] == ORIN["name"]
+    assert times["ratios"][0]["value"] == pytest.approx(1 / 3, rel=1e-3)
+    assert subjects["candidate"]["runs"] == 40
+    assert subjects["candidate"]["memory_mib"] is None
+    assert (times["energy_j"], times["power_mode"], times["temperature_c"]) == (None, "MAXN", 51.5)
+    assert {entry["name"] for entry in replayed["benchmarks"]} == {
+        "test_latency[baseline]",
+        "test_latency[candidate]",
+    }
+
+
+def test_a_second_import_says_that_it_is_filed_and_a_build_has_nothing_to_do(waiting: Project) -> None:
+    archive = send(waiting)
+    take(waiting, archive)
+    first = latest(waiting)
+    again, later = take(waiting, archive), waiting.run("recipe=small_jetson")
+
+    assert again.returncode == later.returncode == 0
+    assert "this result is filed already" in again.stderr
+    assert latest(waiting) == first
+    assert "nothing to do" in again.stdout
+    assert "nothing to do" in later.stdout
+    assert f"measured on {ORIN['name']}, 2026-11-20" in later.stdout
+
+
+def test_a_flipped_byte_is_named_and_nothing_is_filed(waiting: Project) -> None:
+    archive = send(waiting)
+    content = archive.read_bytes()
+    archive.write_bytes(content.replace(b"an engine of a Jetson", b"an engine of a jetson"))
+    done = take(waiting, archive)
+
+    assert done.returncode == 2
+    assert "compile/engine/engine.plan in orin.result.tar is not what the device wrote" in done.stderr
+    assert nothing_is_filed(waiting)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.linkname = kind, link
+    return found
+
+
+HOSTILE = {
+    "a path that leads out": member("../outside"),
+    "an absolute path": member("/tmp/outside"),  # noqa: S108  it is not written
+    "a link": member("compile/engine/link", tarfile.SYMTYPE, "/etc/passwd"),
+    "a hard link": member("compile/engine/hard", tarfile.LNKTYPE, "compile/engine/engine.plan"),
+    "a device": member("compile/engine/null", tarfile.CHRTYPE),
+    "a pipe": member("compile/engine/pipe", tarfile.FIFOTYPE),
+    "a file that nobody named": member("compile/engine/more"),
+    "a file twice": member("compile/engine/engine.plan"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_an_archive_that_holds_more_than_it_should_is_refused(waiting: Project, what: str) -> None:
+    archive = send(waiting)
+    with tarfile.open(archive, "a") as tar:
+        tar.addfile(HOSTILE[what], io.BytesIO())
+    done = take(waiting, archive)
+
+    assert done.returncode == 2, done.stdout
+    assert HOSTILE[what].name in done.stderr
+    assert not (waiting.folder.parent / "outside").exists()
+    assert not (waiting.store / "devices").exists()
+
+
+def other_schema(document: dict[str, Any]) -> None:
+    document["schema"] = 2
+
+
+def no_device(document: dict[str, Any]) -> None:
+    del document["device"]
+
+
+def larger(document: dict[str, Any]) -> None:
+    document["actions"]["compile"]["files"]["engine/engine.plan"]["bytes"] = 1 << 40
+
+
+def leads_out(document: dict[str, Any]) -> None:
+    document["actions"]["compile"]["files"]["../../outside"] = {"sha256": "0" * 64, "bytes": 1}
+
+
+SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "another schema": (other_schema, "has schema 2, and this version reads schema 1"),
+    "no device": (no_device, "device is missing"),
+    "another size": (larger, "compile/engine/engine.plan in orin.result.tar is not what the device wrote"),
+    "a name that leads out": (leads_out, "which leads out of it"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_document_that_cannot_be_believed_is_refused(waiting: Project, what: str) -> None:
+    change, words = SPOILT[what]
+    done = take(waiting, send(waiting, change=change))
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not (waiting.store / "devices").exists()
+
+
+def test_what_is_no_result_is_refused_in_a_sentence(waiting: Project) -> None:
+    (waiting.folder / "text.tar").write_text("no archive", encoding="utf-8")
+    shutil.make_archive(str(waiting.folder / "packed"), "gztar", waiting.folder / "models")
+    for name in ("text.tar", "packed.tar.gz", "absent.tar"):
+        done = waiting.run("resume", "--import", name)
+        assert done.returncode == 2
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_result_of_another_build_is_refused_with_what_differs(waiting: Project) -> None:
+    archive = send(waiting)
+    waiting.write("recipes/small_jetson.yaml", RECIPE.replace("runs: 20", "runs: 30"))
+    done = take(waiting, archive)
+
+    assert done.returncode == 2
+    assert "this result is of another build: the key of 'benchmark'" in done.stderr
+    assert "runs 20 -> 30" in done.stderr
+    assert nothing_is_filed(waiting)
+
+
+def test_a_result_whose_kit_is_not_here_is_refused(waiting: Project) -> None:
+    archive = send(waiting)
+    shutil.rmtree(latest(waiting) / "kit")
+    done = take(waiting, archive)
+
+    assert done.returncode == 2
+    assert "name the kit: resume --import RESULT KIT" in done.stderr
+
+
+def test_numbers_that_do_not_fit_the_recipe_file_nothing(waiting: Project) -> None:
+    sent = Sent(waiting, latest(waiting))
+    sent._predictions(outputs_of(waiting, latest(waiting) / "artifacts/quantize/model.onnx")[:50])
+    done = take(waiting, sent.write(waiting.folder / "orin.result.tar"))
+
+    assert done.returncode == 1
+    assert "the device ran 50 samples, and the reference 60" in done.stderr
+    assert nothing_is_filed(waiting)
+
+
+def test_a_broken_limit_on_the_devices_number_fails_the_build(waiting: Project) -> None:
+    archive = send(waiting)
+    waiting.write("recipes/small_jetson.yaml", RECIPE.replace("p50: 1000", "p50: 0.5"))
+    done = take(waiting, archive)
+
+    assert done.returncode == 1
+    assert "p50 is 0.700 ms; the limit is at most 0.5" in done.stdout
+
+
+def test_what_failed_on_the_device_stays_deferred(waiting: Project) -> None:
+    done = take(waiting, send(waiting, failed=("benchmark",)))
+
+    assert done.returncode == 0
+    assert f"benchmark failed on {ORIN['name']}: no" in done.stderr
+    assert statuses(waiting) == {"compile": "cached", "evaluate@tensorrt": "cached", "benchmark": "deferred"}
+    assert waiting.run("recipe=small_jetson", "strict=true").returncode == 3
+
+
+def test_of_several_devices_the_target_must_name_one(waiting: Project) -> None:
+    first, second = send(waiting), send(waiting, "agx", device=AGX, latency_ns=300_000)
+    take(waiting, first)
+    of_second = take(waiting, second)
+    unnamed = waiting.run("recipe=small_jetson")
+    misspelt = waiting.run("recipe=small_jetson", "target.device=NVIDIA Jetson AGX Ori")
+    named = waiting.run("recipe=small_jetson", f"target.device={ORIN['name']}")
+
+    assert of_second.returncode == 0, of_second.stderr
+    assert f"measured on {AGX['name']}" in of_second.stdout
+    assert unnamed.returncode == misspelt.returncode == 2
+    assert "2 devices sent results for target 'jetson_orin'" in unnamed.stderr
+    assert f"'target.device={AGX['name']}'" in unnamed.stderr
+    assert f"did you mean '{AGX['name']}'?" in misspelt.stderr
+    assert named.returncode == 0
+    assert f"measured on {ORIN['name']}" in named.stdout
+
+
+def test_of_two_measurements_of_one_device_the_newest_counts(waiting: Project) -> None:
+    later = send(waiting, "later", latency_ns=500_000, taken_at="2026-11-21T08:00:00+00:00", engine=b"another engine")
+    early = send(waiting, "early")
+    take(waiting, early)
+    second = take(waiting, later)
+    third = take(waiting, early)
+
+    assert "that of 2026-11-20T10:00:00+00:00 counts no longer" in second.stderr
+    assert "p50 is 0.500 ms" in second.stdout
+    assert "p50 is 0.500 ms" in third.stdout
+    assert (latest(waiting) / "artifacts/compile/engine.plan").read_bytes() == b"another engine"
+
+
+def test_a_result_counts_as_a_whole_or_not_at_all(waiting: Project) -> None:
+    archive = send(waiting)
+    take(waiting, archive)
+    [entry, *_] = sorted((waiting.store / "devices").glob("*/*.json"))
+    entry.unlink()
+
+    assert set(statuses(waiting).values()) == {"deferred"}
+    assert take(waiting, archive).returncode == 0
+    assert set(statuses(waiting).values()) == {"cached"}
+
+
+@pytest.mark.slow
+def test_an_import_that_is_killed_leaves_nothing_half(waiting: Project) -> None:
+    archive = send(waiting)
+    for seconds in (0.8, 1.6, 2.4, 3.2):
+        started = waiting.start("resume", "--import", archive.name)
+        time.sleep(seconds)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.communicate()
+        assert len(set(statuses(waiting).values())) == 1
+
+    assert take(waiting, archive).returncode == 0
+    assert set(statuses(waiting).values()) == {"cached"}
+    assert waiting.run("cache", "verify").returncode == 0
+
+
+def test_cleaning_keeps_what_came_from_the_device_while_a_build_needs_it(waiting: Project) -> None:
+    take(waiting, send(waiting))
+    waiting.run("cache", "gc", "max_age_days=0")
+    kept = statuses(waiting)
+    shutil.rmtree(waiting.folder / "outputs" / "small_jetson")
+    waiting.run("cache", "gc", "max_age_days=0")
+
+    assert set(kept.values()) == {"cached"}
+    assert not list((waiting.store / "devices").glob("*/*.json"))
+
+
+def test_a_damaged_entry_is_set_aside_and_told(waiting: Project) -> None:
+    take(waiting, send(waiting))
+    [entry, *_] = sorted((waiting.store / "devices").glob("*/*.json"))
+    entry.chmod(0o644)
+    entry.write_bytes(entry.read_bytes().replace(b"MAXN", b"15 W"))
+    verified = waiting.run("cache", "verify")
+
+    assert "it is not as it was written" in verified.stdout
+    assert "resume --import RESULT" in verified.stdout
+    assert not entry.exists()
+    assert set(statuses(waiting).values()) == {"deferred"}
