@@ -137,7 +137,8 @@ def _recipes(arguments: list[str]) -> tuple[list[Recipe], bool]:
     return recipes, sweep
 
 
-def _build(arguments: list[str]) -> int:
+def _build(arguments: list[str], *, away: bool = True) -> int:
+    """Build; with `away` what waits for a device that `target.host` names is finished there."""
     from builder.build import build
     from builder.recipe.schema import Output, Verbosity
 
@@ -153,8 +154,27 @@ def _build(arguments: list[str]) -> int:
         builds = build(recipes, reader, sweep=sweep)
     finally:
         terminal.close()
+    if away and not sweep and builds[0].recipe.target.host and builds[0].manifest["kit"]:
+        return _finish_there(builds[0])
     _show(builds, sweep=sweep)
     return max((finished.exit_code for finished in builds), key=_severity)
+
+
+def _finish_there(built: Build) -> int:
+    """Have the device finish a build, and complete it here; a program that reads stdout gets one manifest."""
+    from builder.recipe.schema import Output
+    from builder.resume import finish_there
+
+    told = built.recipe.machine.output is Output.TEXT
+    if told:
+        _show([built], sweep=False)
+    try:
+        done = finish_there(built)
+    except BuilderError:
+        if not told:
+            _show([built], sweep=False)
+        raise
+    return _build([*done.overrides], away=False)
 
 
 def _show(builds: Sequence[Build], *, sweep: bool) -> None:

@@ -262,7 +262,7 @@ def _restore(
     changed = [path for path, digest in pages.items() if not intact(path, digest)]
     if known.get("kit") and (
         {_KIT, _KIT_LIST} & {*changed}
-        or any([not intact(f"kit/{path}", digest) for path, digest in _kit_files(folder)])
+        or not all(intact(f"kit/{path}", digest) for path, digest in _kit_files(folder))
     ):
         _pack_again(folder, known, recipe, nodes, store)
     if not pages or changed:

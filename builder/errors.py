@@ -14,6 +14,7 @@ BuilderError
 │   └── LimitError        1  it used more time or memory than the recipe lets it
 ├── WorkerError           1  the process that ran an action died
 ├── StoreError            1  the store cannot be read or written
+├── RemoteError           1  a device cannot be reached, or did not finish (3 where it is not the target)
 └── Interrupted         130  Ctrl-C
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "LockError",
     "ModelError",
     "RecipeError",
+    "RemoteError",
     "SourceError",
     "StepError",
     "StoreError",
@@ -105,6 +107,12 @@ class WorkerError(BuilderError):
 
 class StoreError(BuilderError):
     pass
+
+
+class RemoteError(BuilderError):
+    def __init__(self, message: str, hint: str = "", exit_code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
 
 
 class Interrupted(BuilderError):  # noqa: N818  it is no error of anybody's

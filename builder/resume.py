@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from builder.build import build, interruptible
+from builder.build import Build, build, interruptible
 from builder.digest import canonical, digest_bytes
 from builder.engine.events import Event, Events
 from builder.errors import UsageError, did_you_mean
@@ -30,7 +30,7 @@ from builder.report.terminal import Terminal
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
 
-__all__ = ["Imported", "import_result", "resume"]
+__all__ = ["Imported", "finish_there", "import_result", "resume"]
 
 HELP = """\
 usage: python -m builder resume KIT [options]
@@ -105,6 +105,28 @@ def import_result(archive: Path, kit: Path | None = None, settings: Sequence[str
             label = _file(result, recipe, Events(terminal))
     device = [setting(label)] if label and not recipe.target.device else []
     return Imported((*recipe.overrides, *device), result)
+
+
+def finish_there(built: Build) -> Imported:
+    """Finish a build that waits for `target.host` there, by SSH, and file what comes back; return what completes it.
+
+    Raises RemoteError, and what `import_result` raises.
+    """
+    from builder.kit.ssh import resume_there
+
+    recipe, kit = built.recipe, built.manifest["kit"]
+    assert recipe.target.host is not None
+    terminal = Terminal(results=False, verbosity=recipe.machine.verbosity)
+    with interruptible(), closing(terminal):
+        result = resume_there(
+            recipe.target.host,
+            built.folder / kit["path"],
+            recipe.name,
+            kit["sha256"],
+            lambda line: terminal(Event("note", message=line)),
+        )
+    settings = [word for word in recipe.overrides if word.partition("=")[0] in _MACHINE]
+    return import_result(result, built.folder / "kit", settings)
 
 
 def _overrides(result: Result, kit: Path | None) -> list[str]:

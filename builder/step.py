@@ -118,7 +118,8 @@ class Step:
     toolchain: str = "host"  # the name of what it runs in, where a recipe says nothing else
     weights: bool | None = None  # of what exports a model: whether it needs a file; None: it takes one where there is
     address: Callable[[Model], Step | None] | None = None  # and what says where a file lies that the recipe leaves out
-    accelerator: bool = False  # it uses an NVIDIA GPU where there is one; what the driver says of that is in the key
+    # Whether it uses an NVIDIA GPU where there is one; what the driver says of that is in the key. Or what options say.
+    accelerator: bool | Callable[[Any], bool] = False
     brings: bool = False  # it fetches what the recipe names; what it gets is in the key, not how
     runtimes: tuple[str, ...] = ()  # target runtimes it makes sense for; empty: all
     variant: Callable[[Any, Target], str] | None = None  # names the compiler that does it, given options and target
@@ -129,6 +130,10 @@ class Step:
         taken = self.inputs[port]
         return taken if isinstance(taken, tuple) else (taken,)
 
+    def uses_gpu(self, options: Any) -> bool:
+        """Say whether it uses an NVIDIA GPU where there is one, with these options."""
+        return self.accelerator if isinstance(self.accelerator, bool) else self.accelerator(options)
+
     def declares(self, options: Any) -> dict[str, Any]:
         """Return what it says that it reads and depends on, as JSON: keys are made from this."""
         stated = self.reproducible
@@ -138,7 +143,7 @@ class Step:
             "target_facts": [*self.target_facts],
             "splits": [*self.splits(options)],
             "need": self.need.value,
-            "accelerator": self.accelerator,
+            "accelerator": self.uses_gpu(options),
             "brings": self.brings,
             "reproducible": (stated if isinstance(stated, Reproducible) else stated(options)).value,
         }

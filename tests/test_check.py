@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from projects import Project
 
+Node = tuple[str, Sequence[str], Sequence[str], dict[str, Any]]
 INT4 = helper.make_tensor("w4", TensorProto.INT4, [4, 2], [1] * 8)
 
 
@@ -22,7 +23,7 @@ def array(name: str, content: Any, dtype: str = "float32") -> Any:
 
 def write_model(
     project: Project,
-    *nodes: tuple[str, Sequence[str], Sequence[str], dict[str, Any]],
+    *nodes: Node,
     shape: Sequence[int | str] = (1, 4),
     kind: int = TensorProto.FLOAT,
     made: int = TensorProto.FLOAT,
@@ -30,7 +31,9 @@ def write_model(
     opset: int = 17,
 ) -> None:
     """Write conf/model/mine.yaml and a network from `x` to `y` whose nodes are named after their operators."""
-    built = [helper.make_node(op, reads, makes, op.lower(), **more) for op, reads, makes, more in nodes]
+    names = [op.lower() for op, *_ in nodes]
+    names = [f"{name}_{i}" if name in names[:i] else name for i, name in enumerate(names)]
+    built = [helper.make_node(*node[:3], name, **node[3]) for name, node in zip(names, nodes, strict=True)]
     x = helper.make_tensor_value_info("x", kind, shape)
     graph = helper.make_graph(built, "g", [x], [helper.make_tensor_value_info("y", made, None)], list(weights))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
@@ -44,13 +47,16 @@ def relu(project: Project, **more: Any) -> None:
 
 
 def through(project: Project, kind: int, opset: int = 19) -> None:
-    nodes = [("Cast", ["x"], ["c"], {"to": kind}), ("Cast", ["c"], ["y"], {"to": TensorProto.FLOAT})]
+    nodes: list[Node] = [("Cast", ["x"], ["c"], {"to": kind}), ("Cast", ["c"], ["y"], {"to": TensorProto.FLOAT})]
     write_model(project, *nodes, opset=opset)
 
 
 def int4(project: Project) -> None:
     scales = array("s", np.ones((2, 2)))
-    nodes = [("DequantizeLinear", ["w4", "s"], ["w"], {"axis": 0, "block_size": 2}), ("MatMul", ["x", "w"], ["y"], {})]
+    nodes: list[Node] = [
+        ("DequantizeLinear", ["w4", "s"], ["w"], {"axis": 0, "block_size": 2}),
+        ("MatMul", ["x", "w"], ["y"], {}),
+    ]
     write_model(project, *nodes, weights=[INT4, scales], opset=21)
 
 
@@ -93,12 +99,27 @@ def large(project: Project) -> None:
 
 def asymmetric(project: Project) -> None:
     pair = [array("s", 0.1), array("z", 3, "uint8")]
-    nodes = [("QuantizeLinear", ["x", "s", "z"], ["q"], {}), ("DequantizeLinear", ["q", "s", "z"], ["y"], {})]
+    nodes: list[Node] = [
+        ("QuantizeLinear", ["x", "s", "z"], ["q"], {}),
+        ("DequantizeLinear", ["q", "s", "z"], ["y"], {}),
+    ]
     write_model(project, *nodes, weights=pair)
 
 
 def erf(project: Project) -> None:
     write_model(project, ("Erf", ["x"], ["y"], {}))
+
+
+def local_function(project: Project) -> None:
+    """Write a model whose only node is a function of its own, as PyTorch's exporter makes them."""
+    relu(project)
+    file = str(project.folder / "models/mine.onnx")
+    model = onnx.load(file)
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    model.functions.append(helper.make_function("own", "Block", ["a"], ["b"], body, model.opset_import))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node[0].CopyFrom(helper.make_node("Block", ["x"], ["y"], "block", domain="own"))
+    onnx.save(model, file)
 
 
 ORIN, XAVIER = "target=jetson_orin", "target=jetson_xavier"
@@ -187,6 +208,7 @@ FITS: dict[str, tuple[Callable[[Project], None], tuple[str, ...]]] = {
         ),
     ),
     "an open shape in ONNX Runtime": (open_shape, ("target=x86_avx2",)),
+    "a function that the model brings along": (local_function, (ORIN,)),
     "a layer that falls back": (erf, (ORIN, *DLA, "steps.compile.allow_gpu_fallback=true")),
     "weights that are quantized": (
         large,
@@ -227,7 +249,7 @@ def test_each_node_has_a_verdict(project: Project) -> None:
 
 
 def test_what_simplify_replaces_by_its_result_is_not_held_against_a_model(project: Project) -> None:
-    nodes = [("Det", ["w"], ["d"], {}), ("Add", ["x", "d"], ["y"], {})]
+    nodes: list[Node] = [("Det", ["w"], ["d"], {}), ("Add", ["x", "d"], ["y"], {})]
     write_model(project, *nodes, weights=[array("w", np.eye(2))])
 
     assert project.run("check", "model=mine", ORIN).returncode == 2
@@ -238,9 +260,10 @@ def test_a_build_stops_before_its_first_step_and_says_the_same(project: Project)
     determinant(project)
 
     words = ("model=mine", ORIN, "steps=[simplify]", "name=mine")
-    done, again = project.run(*words), project.run(*words)
-    manifests = [json.loads(file.read_text()) for file in Path(project.folder, "outputs/mine").glob("*/manifest.json")]
-    statuses = {action["name"]: action["status"] for action in manifests[0]["actions"]}
+    done = project.run(*words)
+    [file] = Path(project.folder, "outputs/mine").glob("*/manifest.json")
+    manifest, again = json.loads(file.read_text()), project.run(*words)
+    statuses = {action["name"]: action["status"] for action in manifest["actions"]}
 
     assert [done.returncode, again.returncode] == [2, 2]
     assert statuses == {"model": "built", "check": "failed", "simplify": "skipped"}
@@ -271,7 +294,7 @@ def test_the_place_of_a_refused_option_is_the_line_that_says_it(small: Project) 
     ("words", "reason"),
     [
         ((ORIN, "steps.compile.runtime=openvino"), "jetson_orin runs tensorrt, not openvino"),
-        ((ORIN, "steps.compile.runtime=tensorrt_rtx"), "TensorRT-RTX builds for 7.5"),
+        (("target=rtx_4090", "target.compute_capability='9.0'"), "TensorRT-RTX builds for 7.5"),
     ],
 )
 def test_what_the_target_does_not_run_is_not_compiled_for_it(

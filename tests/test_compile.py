@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,14 +10,19 @@ import onnx
 import pytest
 from omegaconf import OmegaConf
 from onnx import TensorProto, helper, numpy_helper
+from projects import Project
 
+from builder.compilers.options import Options, Profile
+from builder.compilers.tensorrt import compile as compile_step
+from builder.device import trtexec
+from builder.device.trt_api import BuildRequest
 from builder.errors import StepError
+from builder.plan.graph import graph
+from builder.recipe.compose import compose
 from builder.runtimes.available import availability
-from builder.runtimes.tensorrt import EngineRequest, build_engine, version_fits
+from builder.runtimes.tensorrt import build_engine, has_gpu
 from builder.specs import Model, Target
 from builder.step import Job
-from builder.steps.compile import Options
-from builder.compilers.tensorrt import compile as compile_step
 
 TARGETS = Path(__file__).parents[1] / "conf/target"
 
@@ -28,7 +32,7 @@ def target(name: str) -> dict[str, Any]:
     return asdict(Target(**declared))
 
 
-def network(zero: int = 0) -> Any:
+def network(zero: int = 0, shape: tuple[int | str, ...] = ("n", 3, 8, 8)) -> Any:
     """A convolution in int8, as TensorRT wants it where `zero` is 0."""
     rng = np.random.default_rng(0)
     arrays = {
@@ -44,18 +48,23 @@ def network(zero: int = 0) -> Any:
         helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
         helper.make_node("Conv", ["d", "wd"], ["y"]),
     ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, 6, 6])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
     graph = helper.make_graph(nodes, "g", [x], [y], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def job(model: Any, folder: Path, **facts: Any) -> Job:
+def job(model: Any, folder: Path, shapes: dict[str, list[int]] | None = None, **facts: Any) -> Job:
     (folder / "in").mkdir()
     onnx.save(model, folder / "in/model.onnx")
     reads = {name: value for name, value in target("jetson_orin").items() if name in compile_step.target_facts}
-    return Job(inputs={"model": folder / "in"}, output=folder / "out", model=Model("m"), target=reads | facts)
+    return Job(
+        inputs={"model": folder / "in"},
+        output=folder / "out",
+        model=Model("m", shapes=shapes or {}),
+        target=reads | facts,
+    )
 
 
 def test_without_the_target_the_rules_are_checked_and_the_engine_is_deferred(tmp_path: Path) -> None:
@@ -63,6 +72,7 @@ def test_without_the_target_the_rules_are_checked_and_the_engine_is_deferred(tmp
 
     assert result.facts["rules"] == "8 checked, 0 broken"
     assert "int8" in result.facts["precision"]
+    assert result.facts["shapes"] == "x 1x3x8x8"
     assert "target" in result.deferred
     assert list(tmp_path.rglob("engine*")) == []
 
@@ -78,10 +88,84 @@ def test_a_precision_that_the_target_has_not_is_refused(tmp_path: Path) -> None:
         compile_step.run(Options(), job(network(), tmp_path, precisions=["fp32", "fp16"]))
 
 
-@pytest.mark.parametrize("wrong", [{"workspace_mib": 0}, {"optimization_level": 6}])
+@pytest.mark.parametrize(("cores", "says"), [(0, "the target has no DLA cores"), (2, "the target has 2 DLA cores")])
+def test_a_dla_core_that_the_target_has_not_is_refused(tmp_path: Path, cores: int, says: str) -> None:
+    with pytest.raises(StepError, match=says):
+        compile_step.run(Options(dla_core=2), job(network(), tmp_path, dla_cores=cores))
+
+
+OPEN = ("n", 3, "height", "width")
+SIZES = [[1, 3, 8, 8], [2, 3, 16, 16], [4, 3, 32, 32]]
+
+
+def test_an_open_axis_that_nothing_says_is_refused_with_the_input_s_name(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"input 'x' is \[\?, 3, \?, \?\]") as caught:
+        compile_step.run(Options(), job(network(shape=OPEN), tmp_path))
+    assert "steps: {compile: {profiles: {x: {min: [1, 3, 1, 1]" in caught.value.hint
+
+
+def test_a_profile_or_a_declared_shape_closes_an_axis(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    profiled = Options(profiles={"x": Profile(*SIZES)})
+
+    made = compile_step.run(profiled, job(network(shape=OPEN), folders[0]))
+    assert made.facts["shapes"] == "x 1x3x8x8 to 4x3x32x32"
+    made = compile_step.run(Options(), job(network(shape=OPEN), folders[1], {"x": [1, 3, 16, 16]}))
+    assert made.facts["shapes"] == "x 1x3x16x16"
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "says"),
+    [
+        ("y", SIZES, "the model has no input 'y'"),
+        ("x", [[1, 3], [1, 3], [1, 3]], "does not fit"),
+        ("x", [[1, 4, 8, 8], [1, 4, 8, 8], [1, 4, 8, 8]], r"\[1, 4, 8, 8\] does not fit"),
+    ],
+)
+def test_a_profile_that_does_not_fit_the_model_is_refused(
+    tmp_path: Path, name: str, sizes: list[list[int]], says: str
+) -> None:
+    with pytest.raises(StepError, match=says):
+        compile_step.run(Options(profiles={name: Profile(*sizes)}), job(network(shape=OPEN), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"workspace_mib": 0}, {"optimization_level": 6}, {"dla_core": -1}, {"allow_gpu_fallback": True}],
+    ids=lambda wrong: next(iter(wrong)),
+)
 def test_options_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Options(**wrong)
+        Options(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sizes", [[[1], [1, 1], [1]], [[2], [1], [4]], [[0], [1], [2]]])
+def test_a_profile_goes_up_from_min_over_opt_to_max(sizes: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="min"):
+        Profile(*sizes)
+
+
+def test_a_recipe_with_profiles_and_a_timing_cache_is_planned(small: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small.folder)
+    profile = "+steps.compile.profiles.image={min: [1,1,8,8], opt: [4,1,8,8], max: [8,1,8,8]}"
+    words = ["recipe=small", "steps=[compile]", "target=jetson_orin", "gates.max_size_mib=null", profile]
+    actions = {each.name: each for each in graph(compose([*words, "steps.compile.timing_cache=times.cache"]))}
+
+    assert actions["compile"].options.profiles["image"].max == [8, 1, 8, 8]
+    assert actions["compile"].inputs["timing_cache"] == ("timing_cache", "weights")
+    assert actions["timing_cache"].model.path == "times.cache"
+    assert actions["parser"].inputs == {"model": actions["compile"].inputs["model"]}
+
+
+def test_the_parser_is_asked_of_every_model_that_goes_to_tensorrt_and_of_no_other() -> None:
+    for name, asked in (("jetson_int8", True), ("rtx_int8", True), ("cpu_int8", False)):
+        actions = {each.name: each for each in graph(compose([f"recipe={name}"]))}
+        assert ("parser" in actions) is asked
+    required = {each.name: each.optional for each in graph(compose(["recipe=rtx_int8"]))}
+    assert required["parser"]
+    assert not required["toolchain.tensorrt_rtx"], "compile needs it too"
 
 
 @pytest.mark.parametrize("path", sorted(TARGETS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -110,52 +194,103 @@ def test_a_jetson_is_not_here_and_the_reason_names_both_machines(monkeypatch: py
     assert "jetson_orin is aarch64 with TensorRT" in reason
 
 
-def test_an_unknown_runtime_is_not_here() -> None:
-    facts, reason = availability({**target("host"), "runtime": "openvino"})
-    assert facts is None
-    assert "openvino" in reason
+@pytest.mark.parametrize(
+    ("version", "has", "has_not"),
+    [
+        ("8.5.2", ["--int8", "--buildOnly"], ["--stronglyTyped", "--builderOptimizationLevel=3"]),
+        ("10.3.0", ["--int8", "--skipInference", "--builderOptimizationLevel=3"], ["--stronglyTyped"]),
+        ("10.13.3", ["--stronglyTyped"], ["--int8"]),
+        ("11.4.1", ["--skipInference"], ["--int8", "--stronglyTyped"]),
+    ],
+)
+def test_trtexec_is_told_in_the_words_of_its_version(version: str, has: list[str], has_not: list[str]) -> None:
+    profile = {"image:0": {"min": [1, 3], "opt": [2, 3], "max": [4, 3]}}
+    request = BuildRequest("m.onnx", "e.plan", int8=True, profiles=profile, timing_cache_out="t.cache")
+    words = trtexec.build_command(request, version)
+
+    assert {*has} <= {*words}
+    assert not {*has_not} & {*words}
+    shapes = {"--minShapes='image:0':1x3", "--optShapes='image:0':2x3", "--maxShapes='image:0':4x3"}
+    assert shapes | {"--timingCacheFile=t.cache", "--memPoolSize=workspace:1024"} <= {*words}
+
+
+def test_trtexec_runs_on_a_dla_with_flags_for_types_as_long_as_there_are_such() -> None:
+    request = BuildRequest("m.onnx", "e.plan", int8=True, dla_core=0, allow_gpu_fallback=True)
+
+    assert {"--useDLACore=0", "--allowGPUFallback", "--int8"} <= {*trtexec.build_command(request, "10.16.2")}
+    assert "--int8" not in trtexec.build_command(request, "11.4.1")
+
+
+def test_trtexec_times_without_copies_in_every_version() -> None:
+    before = trtexec.measure_command("e.plan", {"x": [1, 3]}, "10.3.0", "times.json")
+    later = trtexec.measure_command("e.plan", {"x": [1, 3]}, "11.1.0", "times.json")
+
+    assert {*before} - {*later} == {"--noDataTransfers", "--useCudaGraph", "--useSpinWait"}
+    assert {"--shapes=x:1x3", "--exportTimes=times.json"} <= {*later}
+
+
+_TRTEXEC = """\
+#!/bin/sh
+echo "&&&& RUNNING TensorRT.trtexec [TensorRT v{version}] [b{build}] # trtexec"
+for word in "$@"; do case $word in --saveEngine=*) engine=${{word#--saveEngine=}};; esac; done
+[ -z "$engine" ] && exit 0
+{does}
+"""
+
+
+def stand_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, does: str, version: str = "100300", build: int = 31
+) -> None:
+    """Put a program on PATH that says what trtexec says, and does something else."""
+    program = folder / "trtexec"
+    program.write_text(_TRTEXEC.format(version=version, build=build, does=does))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
 @pytest.mark.parametrize(
-    ("version", "fits"),
-    [("10.3.0", True), ("10.16.2.10", True), ("11.4.1", True), ("8.6.1", False), ("12.0", False), ("10.2", False)],
+    ("said", "version"),
+    [("100300", "10.3.0.31"), ("8502", "8.5.2.31"), ("101602", "10.16.2.31"), ("110401", "11.4.1.31")],
 )
-def test_versions_of_tensorrt_are_compared_number_by_number(version: str, fits: bool) -> None:
-    assert version_fits(version, ">=10.3,<12") is fits
-    assert version_fits(version, "")
+def test_trtexec_says_which_tensorrt_it_belongs_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, version: str
+) -> None:
+    stand_in(tmp_path, monkeypatch, "exit 1", said)
+    assert trtexec.version(trtexec.find()) == version
 
 
-def test_a_child_that_dies_is_a_clear_error(tmp_path: Path) -> None:
-    request = EngineRequest(onnx="none.onnx", engine=str(tmp_path / "engine.plan"), module="no_such_module")
-    with pytest.raises(StepError, match=r"TensorRT's process ended with 1: .*no_such_module"):
-        build_engine(request)
+def test_without_the_python_package_trtexec_builds_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, monkeypatch, 'echo plan > "$engine"')
+    facts = build_engine(BuildRequest("m.onnx", str(tmp_path / "engine.plan")))
+
+    assert facts == {"tensorrt": "10.3.0.31", "bytes": 5, "built_with": "trtexec"}
 
 
-@pytest.mark.slow
-def test_the_same_code_builds_an_engine_with_tensorrt_rtx(tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed; it builds engines without a GPU")
-    work = job(network(), tmp_path)
-    digests = set()
-    for name in ("a", "b"):
-        engine = tmp_path / f"{name}.plan"
-        request = EngineRequest(
-            onnx=str(work.inputs["model"] / "model.onnx"),
-            engine=str(engine),
-            module="tensorrt_rtx",
-            compute_capability="8.6",
-        )
-        facts = build_engine(request)
-        assert facts["bytes"] == engine.stat().st_size
-        digests.add(hashlib.sha256(engine.read_bytes()).hexdigest())
-    assert len(digests) == 1
+def test_what_trtexec_says_of_a_failure_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, monkeypatch, 'echo "[11/21/2026-10:00:00] [E] Target GPU SM 87 is not supported"; exit 1')
+    with pytest.raises(StepError, match=r"trtexec 10.3.0.31 built no engine: Target GPU SM 87 is not supported"):
+        build_engine(BuildRequest("m.onnx", str(tmp_path / "engine.plan")))
 
 
-@pytest.mark.slow
-def test_what_tensorrt_rtx_refuses_the_rules_refuse_too(tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed; its parser needs no GPU")
-    work = job(network(zero=3), tmp_path)
-    path = str(work.inputs["model"] / "model.onnx")
-    with pytest.raises(StepError, match="zero"):
-        build_engine(EngineRequest(onnx=path, engine=str(tmp_path / "e"), module="tensorrt_rtx"))
-    with pytest.raises(StepError, match="TRT002"):
-        compile_step.run(Options(), work)
+def test_where_neither_is_the_reason_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StepError, match=r"TensorRT cannot be imported: .*No module named 'tensorrt'"):
+        build_engine(BuildRequest("m.onnx", str(tmp_path / "engine.plan")))
+
+
+def test_a_child_that_dies_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tensorrt.py").write_text(
+        "import os, sys\nprint('last words', file=sys.stderr, flush=True)\nos.abort()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(StepError, match=r"TensorRT's process was killed by signal 6: .*last words"):
+        build_engine(BuildRequest("m.onnx", str(tmp_path / "engine.plan")))
+
+
+def test_a_card_is_not_here_where_there_is_no_gpu() -> None:
+    if has_gpu():
+        pytest.skip("this machine has an NVIDIA GPU")
+    facts, reason = availability({**target("rtx_4090"), "arch": "any"})
+
+    assert facts is None
+    assert "without an NVIDIA GPU; rtx_4090 is any with TensorRT-RTX" in reason

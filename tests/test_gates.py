@@ -121,6 +121,14 @@ def test_p99_needs_a_thousand_runs() -> None:
     assert "needs 1,000 runs, there are 999" in found.message
 
 
+def test_a_limit_on_latency_is_about_what_ships() -> None:
+    compiled = {**measurement()["subjects"][0], "name": "openvino", "latency_ms": {"p50": 1.0}, "memory_mib": 40.0}
+    both = {**measurement(), "subjects": [*measurement()["subjects"], compiled], "ships": "openvino"}
+
+    assert verdict("gates.max_latency_ms={p50: 1.5}", measurements={"benchmark": both}).value == 1.0
+    assert verdict("gates.max_memory_mib=35", measurements={"benchmark": both}).status is GateStatus.FAILED
+
+
 def test_latency_on_an_absent_target_waits_and_is_not_judged_on_the_host() -> None:
     found = verdict(
         "gates.max_latency_ms=1000",

@@ -236,6 +236,32 @@ def test_of_many_files_the_listing_is_held_fast(project: Project) -> None:
     assert "data.test.sha256: " in done.stderr
 
 
+def test_a_plan_shows_what_has_drifted_and_refuses_where_a_build_would(locked: Project) -> None:
+    words = ("plan", "recipe=small", "~steps.evaluate", "steps.quantize.calibration.samples=17")
+    still = locked.run("plan", "recipe=small")
+    shown = locked.run(*words)
+    listed = locked.run(*words, "output=json")
+    off = locked.run(*words, "locked=false")
+    refused = locked.run(*words, "locked=true")
+    lines = [line.split(maxsplit=1)[1] for line in shown.stdout.splitlines() if line.startswith("  drift ")]
+
+    assert (still.returncode, shown.returncode, off.returncode, refused.returncode) == (0, 0, 0, 2)
+    assert "  drift " not in still.stdout + off.stdout
+    assert "steps.quantize.calibration.samples: 16 in the lock, 17 here" in lines
+    assert any(line.startswith("steps.evaluate") for line in lines)
+    assert json.loads(listed.stdout)["drift"] == lines
+    assert lines[0] in refused.stderr
+    assert "recipes/locks/small.lock.yaml" in refused.stderr
+
+
+def test_a_plan_goes_on_beside_a_lock_that_is_damaged(locked: Project) -> None:
+    lock_file(locked).write_text("half: [\n")
+    done = locked.run("plan", "recipe=small")
+
+    assert done.returncode == 0
+    assert "warning: recipes/locks/small.lock.yaml is damaged" in done.stderr
+
+
 def test_gates_and_limits_are_no_drift(locked: Project) -> None:
     words = ("gates.max_size_mib=0.5", "limits.seconds=600", "jobs=1")
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import shutil
+import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,12 @@ import onnx
 import pytest
 from exports import action, exporting, toolchain_store
 from onnx import TensorProto, helper
-from projects import Project, write_small
+from projects import ROOT, Project, write_small
+
+from builder.processor import instruction_set
+from builder.recipe.toolchains import find_toolchain
+from builder.store.statcache import StatCache
+from builder.toolchains.interpreter import find_interpreter
 
 pytestmark = pytest.mark.formats
 
@@ -29,6 +39,7 @@ steps:
   benchmark: {warmup_runs: 2, runs: 60, blocks: 6, max_seconds: 2}
 gates: {max_latency_ms: {p50: 1000}}
 """
+QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
 PLAIN = ("recipe=small", "~steps.quantize", "~steps.evaluate", "~steps.benchmark", "~gates.max_latency_ms")
 
 
@@ -49,9 +60,11 @@ def compiling(make_project: Callable[[str], Project], store: Path) -> Callable[[
     return make
 
 
-def document(project: Project, name: str) -> dict[str, Any]:
+def report_of(project: Project) -> dict[str, Any]:
     """Return the report of the latest build."""
-    found: dict[str, Any] = json.loads((project.folder / "outputs/small/latest" / name).read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(
+        (project.folder / "outputs/small/latest/report.json").read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -61,7 +74,7 @@ def test_it_is_measured_beside_onnx_runtime_in_turns_and_judged_as_what_ships(
     project = compiling("project")
     done = project.run("recipe=small")
     assert done.returncode == 0, done.stdout + done.stderr
-    report = document(project, "report.json")
+    report = report_of(project)
     measured = report["measurements"]["benchmark"]
     subjects = {each["name"]: each for each in measured["subjects"]}
 
@@ -80,7 +93,7 @@ def test_it_is_measured_beside_onnx_runtime_in_turns_and_judged_as_what_ships(
 def test_what_was_evaluated_says_where_it_ran_and_in_what(compiling: Callable[[str], Project]) -> None:
     project = compiling("project")
     assert project.run("recipe=small", "~steps.benchmark", "~gates.max_latency_ms").returncode == 0
-    evaluations = document(project, "report.json")["evaluations"]
+    evaluations = report_of(project)["evaluations"]
 
     assert set(evaluations) == {"evaluate", "evaluate@openvino"}
     ran = evaluations["evaluate@openvino"]["executions"]
@@ -118,13 +131,41 @@ def test_a_second_model_in_one_build_has_the_bytes_that_it_has_alone(compiling: 
     assert found["again"]["outputs"]["ir"]["sha256"] == alone["outputs"]["ir"]["sha256"]
 
 
+@pytest.mark.skipif(QEMU is None, reason="qemu-user is not installed")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a Haswell is emulated on x86-64")
+@pytest.mark.skipif("avx512" not in instruction_set(), reason="this processor is of the emulated one's class")
+@pytest.mark.parametrize("stored", ["f32", "f16"])
+def test_a_processor_without_avx512_makes_the_same_bytes(
+    compiling: Callable[[str], Project], store: Path, tmp_path: Path, stored: str
+) -> None:
+    project = compiling("project")
+    action(project, "compile", *PLAIN, f"steps.compile.precision={stored}")
+    packages = next(kept for kept in (store / "folders").iterdir() if (kept / "openvino").is_dir())
+    with closing(StatCache()) as stats:
+        python = find_interpreter(find_toolchain("openvino").python, stats).path
+    model = project.folder / "models/small.onnx"
+    shutil.copy(model, tmp_path / "model.onnx")
+    code = f"from builder.compilers.openvino_ir import main; main('model.onnx', '.', {stored!r})"
+    subprocess.run(
+        [str(QEMU), "-cpu", "Haswell", str(python), "-S", "-B", "-c", code],
+        cwd=tmp_path,
+        env={"PATH": os.defpath, "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"},
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+
+    delivered = project.folder / "outputs/small/latest/artifacts/compile"
+    for name in ("model.xml", "model.bin"):
+        assert (tmp_path / name).read_bytes() == (delivered / name).read_bytes()
+
+
 def test_half_precision_halves_the_weights_and_computes_in_fp32(compiling: Callable[[str], Project]) -> None:
     project = compiling("project")
     whole = action(project, "compile", *PLAIN)
     bin_bytes = (project.folder / "outputs/small/latest/artifacts/compile/model.bin").stat().st_size
     half = action(project, "compile", *PLAIN, "steps.compile.precision=f16")
 
-    assert whole["facts"]["weights"], half["facts"]["weights"] == ("f32", "f16")
+    assert (whole["facts"]["weights"], half["facts"]["weights"]) == ("f32", "f16")
     assert (project.folder / "outputs/small/latest/artifacts/compile/model.bin").stat().st_size < 0.6 * bin_bytes
     assert half["facts"]["ran"].startswith("fp32 in OpenVINO")
     assert "largest difference to ONNX Runtime" in half["facts"]["check"]
@@ -149,7 +190,7 @@ def test_a_precision_that_the_model_does_not_have_is_refused(
 def test_operators_that_openvino_does_not_know_are_named(compiling: Callable[[str], Project]) -> None:
     project = compiling("project")
     graph = helper.make_graph(
-        [helper.make_node("Normalizer", ["image"], ["scores"], domain="ai.onnx.ml", norm="L2")],
+        [helper.make_node("Scaler", ["image"], ["scores"], domain="ai.onnx.ml", offset=[0.0], scale=[2.0])],
         "scaled",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 4])],
@@ -161,4 +202,4 @@ def test_operators_that_openvino_does_not_know_are_named(compiling: Callable[[st
 
     assert done.returncode == 1
     assert "OpenVINO cannot convert the model" in done.stdout + done.stderr
-    assert "ai.onnx.ml.Normalizer" in done.stdout + done.stderr
+    assert "ai.onnx.ml.Scaler" in done.stdout + done.stderr

@@ -301,7 +301,31 @@ def failed_build() -> Report:
     return report_document(document, {}, {}, baseline_bytes=SOURCE_BYTES, candidate_bytes=None)
 
 
-BUILDS = {"deferred": jetson_int8, "built": cpu_int8, "failed": failed_build}
+def cpu_openvino() -> Report:
+    ran = {"device": "Intel Xeon 6975P-C", "precision": "int8, fp32", "accelerated": None}
+    timed = measurement()
+    ran |= {"runtime": "openvino", "runtime_version": "2026.4.1"}
+    timed["subjects"].append({**subject("openvino", 0.311), **ran})
+    for other, value in (("baseline", 0.4), ("candidate", 0.755)):
+        about = {"of": "openvino", "to": other, "value": value, "interval": [value - 0.01, value + 0.01]}
+        timed["ratios"].append({**timed["ratios"][0], **about})
+    compiled = {**evaluation(0.0011), "executions": {"reference": {"runtime": "onnxruntime"}, "candidate": ran}}
+    actions = [
+        *chain(),
+        action("compile", **fed(model="quantize"), outputs={"ir": output("compile", 301_000)}),
+        action("benchmark", **fed(model="quantize", baseline="model", compiled="compile"), reproducible="measured"),
+        action("evaluate@openvino", **fed(model="compile", reference="model"), step="evaluate"),
+    ]
+    return report_document(
+        manifest("cpu_openvino", {"name": "host", "runtime": "onnxruntime"}, actions),
+        {"evaluate": evaluation(), "evaluate@openvino": compiled},
+        {"benchmark": {**timed, "ships": "openvino"}},
+        baseline_bytes=SOURCE_BYTES,
+        candidate_bytes=301_000,
+    )
+
+
+BUILDS = {"deferred": jetson_int8, "built": cpu_int8, "compiled": cpu_openvino, "failed": failed_build}
 
 
 @pytest.fixture(params=BUILDS)
@@ -388,7 +412,7 @@ def test_every_part_of_the_page_is_there_whatever_was_measured(report: Report) -
 
     ids = [name for name in page.values("id") if not name.startswith(("i-", "action-"))]
     parts = ["gates", "steps", "latency", "size", "accuracy", "actions", "reproduce"]
-    assert parts == [name.removesuffix("-1") for name in ids]
+    assert parts == [name.removesuffix("-1") for name in ids if not name.endswith("-2")]
     assert page.text.count("None") == 0
     assert "nan" not in page.text
 
@@ -553,6 +577,23 @@ def test_speeds_that_cannot_be_told_apart_are_not_ranked() -> None:
     assert "cannot be ranked on this host: the interval of their ratio, [0.960, 1.02], contains 1" in text
     assert "no clear difference" in text
     assert "faster" not in text
+
+
+def test_what_was_compiled_leads_and_stands_beside_what_it_was_compiled_from() -> None:
+    built = cpu_openvino()
+    page = Page(render(built))
+
+    assert plain(built["findings"]["benchmark"]) == (
+        "cpu_openvino in OpenVINO is 2.50 x as fast as fashion_mobilenet [2.44, 2.56] on this host; "
+        "it is 1.32 x as fast as cpu_openvino in ONNX Runtime [1.31, 1.34]"
+    )
+    assert built["headline"]["latency"]["candidate"] == pytest.approx(0.311, rel=0.01)
+    assert built["headline"]["latency"]["change"] == 0.4
+    lost = "cpu_openvino in OpenVINO loses 0.11 points of top1"
+    assert plain(built["findings"]["evaluate@openvino"]).startswith(lost)
+    assert "OpenVINO 2026.4.1: int8, fp32" in page.text
+    subjects = [page.text.index(f"cpu_openvino in {runtime}") for runtime in ("OpenVINO", "ONNX Runtime")]
+    assert subjects == sorted(subjects)
 
 
 def test_a_slower_candidate_is_called_slower() -> None:

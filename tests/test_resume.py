@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from projects import Project, write_small
 from referencing import Registry, Resource
 from results import ORIN, RECIPE, Sent, deferred_build, outputs_of, read_manifest
 
+from builder.errors import UsageError
+from builder.kit.result import read_result
 from builder.report import schema
 
 DEVICE_ACTIONS = {"compile", "evaluate@tensorrt", "benchmark"}
@@ -98,6 +101,7 @@ def test_what_was_measured_there_is_judged_and_reported_as_there(waiting: Projec
     manifest, report = read_manifest(folder), read_manifest_of(folder / "report.json")
     gates = {gate["name"]: gate for gate in manifest["gates"]}
     figure = report["headline"]["latency"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
 
     assert gates["max_latency_ms.p50"]["measured_on"] == ORIN["name"]
     assert gates["max_latency_ms.p50"]["value"] == pytest.approx(0.700, abs=1e-3)
@@ -107,7 +111,7 @@ def test_what_was_measured_there_is_judged_and_reported_as_there(waiting: Projec
     Draft202012Validator(schema.load("manifest")).validate(manifest)
     registry: Registry[Any] = Registry().with_resources([(MANIFEST, Resource.from_contents(schema.load("manifest")))])
     Draft202012Validator(schema.load("report"), registry=registry).validate(report)
-    assert ORIN["name"] in (folder / "report.html").read_text(encoding="utf-8")
+    assert str(ORIN["name"]) in page
 
 
 def test_the_documents_are_those_that_evaluate_and_benchmark_write(waiting: Project) -> None:
@@ -165,7 +169,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 HOSTILE = {
     "a path that leads out": member("../outside"),
-    "an absolute path": member("/tmp/outside"),  # noqa: S108  it is not written
+    "an absolute path": member("/tmp/outside"),
     "a link": member("compile/engine/link", tarfile.SYMTYPE, "/etc/passwd"),
     "a hard link": member("compile/engine/hard", tarfile.LNKTYPE, "compile/engine/engine.plan"),
     "a device": member("compile/engine/null", tarfile.CHRTYPE),
@@ -176,16 +180,17 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_an_archive_that_holds_more_than_it_should_is_refused(waiting: Project, what: str) -> None:
-    archive = send(waiting)
+def test_an_archive_that_holds_more_than_it_should_is_refused(built: Path, tmp_path: Path, what: str) -> None:
+    archive = Sent(Project(built), latest(Project(built))).write(tmp_path / "orin.result.tar")
     with tarfile.open(archive, "a") as tar:
         tar.addfile(HOSTILE[what], io.BytesIO())
-    done = take(waiting, archive)
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
 
-    assert done.returncode == 2, done.stdout
-    assert HOSTILE[what].name in done.stderr
-    assert not (waiting.folder.parent / "outside").exists()
-    assert not (waiting.store / "devices").exists()
+    with pytest.raises(UsageError, match=re.escape(HOSTILE[what].name)):
+        read_result(archive, folder)
+    assert not (tmp_path / "outside").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"orin.result.tar", "unpacked"}
 
 
 def other_schema(document: dict[str, Any]) -> None:
@@ -200,6 +205,14 @@ def larger(document: dict[str, Any]) -> None:
     document["actions"]["compile"]["files"]["engine/engine.plan"]["bytes"] = 1 << 40
 
 
+def no_time(document: dict[str, Any]) -> None:
+    document["taken_at"] = "yesterday"
+
+
+def no_name(document: dict[str, Any]) -> None:
+    document["device"]["name"] = "a\x1b[2J"
+
+
 def leads_out(document: dict[str, Any]) -> None:
     document["actions"]["compile"]["files"]["../../outside"] = {"sha256": "0" * 64, "bytes": 1}
 
@@ -207,19 +220,23 @@ def leads_out(document: dict[str, Any]) -> None:
 SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another schema": (other_schema, "has schema 2, and this version reads schema 1"),
     "no device": (no_device, "device is missing"),
-    "another size": (larger, "compile/engine/engine.plan in orin.result.tar is not what the device wrote"),
+    "no time": (no_time, "Invalid isoformat string: 'yesterday'"),
+    "a name that steers a terminal": (no_name, "device.name: expected a name"),
+    "another size": (larger, "orin.result.tar is not what the device wrote"),
     "a name that leads out": (leads_out, "which leads out of it"),
 }
 
 
 @pytest.mark.parametrize("what", SPOILT)
-def test_a_document_that_cannot_be_believed_is_refused(waiting: Project, what: str) -> None:
+def test_a_document_that_cannot_be_believed_is_refused(built: Path, tmp_path: Path, what: str) -> None:
     change, words = SPOILT[what]
-    done = take(waiting, send(waiting, change=change))
+    archive = Sent(Project(built), latest(Project(built)), change=change).write(tmp_path / "orin.result.tar")
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
 
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert not (waiting.store / "devices").exists()
+    with pytest.raises(UsageError, match=re.escape(words)):
+        read_result(archive, folder)
+    assert not (tmp_path / "outside").exists()
 
 
 def test_what_is_no_result_is_refused_in_a_sentence(waiting: Project) -> None:
@@ -254,12 +271,22 @@ def test_a_result_whose_kit_is_not_here_is_refused(waiting: Project) -> None:
 
 def test_numbers_that_do_not_fit_the_recipe_file_nothing(waiting: Project) -> None:
     sent = Sent(waiting, latest(waiting))
-    sent._predictions(outputs_of(waiting, latest(waiting) / "artifacts/quantize/model.onnx")[:50])
+    sent.predictions(outputs_of(waiting, latest(waiting) / "artifacts/quantize/model.onnx")[:, :2])
     done = take(waiting, sent.write(waiting.folder / "orin.result.tar"))
 
     assert done.returncode == 1
-    assert "the device ran 50 samples, and the reference 60" in done.stderr
+    assert "evaluate@tensorrt: the reference's output is of shape [60, 3], the candidate's [60, 2]" in done.stderr
     assert nothing_is_filed(waiting)
+
+
+def test_a_device_that_was_given_fewer_samples_is_judged_on_those(waiting: Project) -> None:
+    sent = Sent(waiting, latest(waiting))
+    sent.predictions(outputs_of(waiting, latest(waiting) / "artifacts/quantize/model.onnx")[:50])
+    take(waiting, sent.write(waiting.folder / "orin.result.tar"))
+    measured = latest(waiting) / "measurements"
+
+    assert read_manifest_of(measured / "evaluate@tensorrt" / "evaluation.json")["samples"] == 50
+    assert read_manifest_of(measured / "evaluate" / "evaluation.json")["samples"] == 60
 
 
 def test_a_broken_limit_on_the_devices_number_fails_the_build(waiting: Project) -> None:
@@ -309,6 +336,44 @@ def test_of_two_measurements_of_one_device_the_newest_counts(waiting: Project) -
     assert "p50 is 0.500 ms" in second.stdout
     assert "p50 is 0.500 ms" in third.stdout
     assert (latest(waiting) / "artifacts/compile/engine.plan").read_bytes() == b"another engine"
+
+
+def test_an_older_measurement_that_comes_later_does_not_count(waiting: Project) -> None:
+    later = send(waiting, "later", latency_ns=500_000, taken_at="2026-11-21T08:00:00+00:00")
+    early = send(waiting, "early", engine=b"an older engine")
+    take(waiting, later)
+    second = take(waiting, early)
+
+    assert "that of 2026-11-21T08:00:00+00:00 is newer and counts" in second.stderr
+    assert "p50 is 0.500 ms" in second.stdout
+    assert set(statuses(waiting).values()) == {"cached"}
+    assert (latest(waiting) / "artifacts/compile/engine.plan").read_bytes() == b"an engine of a Jetson"
+
+
+def test_verify_does_not_judge_what_only_the_device_can_make_again(waiting: Project) -> None:
+    take(waiting, send(waiting))
+    done = waiting.run("verify", "recipe=small_jetson")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("only that device can make it again") == len(DEVICE_ACTIONS)
+
+
+def test_a_lock_keeps_what_the_device_sent_out_of_its_comparison(waiting: Project) -> None:
+    before = waiting.run("lock", "recipe=small_jetson")
+    take(waiting, send(waiting))
+    locked = waiting.run("recipe=small_jetson", "locked=true")
+
+    assert before.returncode == 0, before.stderr
+    assert locked.returncode == 0, locked.stdout + locked.stderr
+
+
+def test_what_is_asked_for_anew_waits_for_the_device(waiting: Project) -> None:
+    take(waiting, send(waiting))
+    done = waiting.run("recipe=small_jetson", "fresh=[benchmark]")
+
+    assert done.returncode == 0, done.stderr
+    actions = {action["name"]: action["status"] for action in read_manifest(latest(waiting))["actions"]}
+    assert (actions["compile"], actions["benchmark"]) == ("cached", "deferred")
 
 
 def test_a_result_counts_as_a_whole_or_not_at_all(waiting: Project) -> None:

@@ -10,19 +10,20 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from projects import ROOT, small_model
+from projects import ROOT, Project, small_model
 
 from builder.errors import ModelError, StepError, ToolchainError
+from builder.registry import find_step
 from builder.runtimes import onnxruntime, openvino
 from builder.runtimes.cpuinfo import processor_name
 from builder.runtimes.find import RUNTIMES, find_runtime, load
-from builder.runtimes.interface import Execution, Loaded
+from builder.runtimes.interface import Device, Execution, Loaded
 
 IMAGES = np.zeros((2, 1, 8, 8), np.float32)
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     return small_model(tmp_path / "small" / "model.onnx").parent
 
 
@@ -74,8 +75,8 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_toolchain(tmp_path: P
     assert "toolchain: openvino" in raised.value.hint
 
 
-def test_what_ran_is_counted_in_the_nodes_of_the_graph_that_ran(small: Path) -> None:
-    execution = ran(load(small))
+def test_what_ran_is_counted_in_the_nodes_of_the_graph_that_ran(folder: Path) -> None:
+    execution = ran(load(folder))
 
     assert (execution.runtime, execution.device) == ("onnxruntime", processor_name())
     assert execution.precision == "fp32"
@@ -84,8 +85,8 @@ def test_what_ran_is_counted_in_the_nodes_of_the_graph_that_ran(small: Path) -> 
     assert execution.accelerated is None
 
 
-def test_without_optimization_every_node_of_the_file_ran(small: Path) -> None:
-    execution = ran(onnxruntime.Session(small / "model.onnx", optimize=False))
+def test_without_optimization_every_node_of_the_file_ran(folder: Path) -> None:
+    execution = ran(onnxruntime.Session(folder / "model.onnx", optimize=False))
 
     assert execution.providers == {"CPU": 8}
     assert execution.precisions == {"fp32": 6}  # Identity and Flatten compute nothing
@@ -120,18 +121,32 @@ def test_whole_numbers_are_no_precision(tmp_path: Path) -> None:
     assert loaded.describe().plain()["nodes"] == {"precisions": {}, "providers": {"CPU": 1}}
 
 
-def test_before_a_run_nothing_has_run(small: Path) -> None:
+def test_before_a_run_nothing_has_run(folder: Path) -> None:
     with pytest.raises(ModelError, match="only after a run"):
-        load(small).describe()
+        load(folder).describe()
 
 
-def test_a_device_that_is_not_here_is_refused_and_not_replaced(small: Path) -> None:
+def test_a_device_that_is_not_here_is_refused_and_not_replaced(folder: Path) -> None:
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("this build of ONNX Runtime has the CUDA provider")
     with pytest.raises(ModelError, match="cannot run on cuda here: its build has no such provider"):
-        load(small, device="cuda")
+        load(folder, device="cuda")
+
+
+def test_cuda_is_refused_by_name_and_its_gpu_is_in_the_key(small: Project) -> None:
+    import onnxruntime as ort
+
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this build of ONNX Runtime has the CUDA provider")
+    done = small.run("recipe=small", "steps.evaluate.device=cuda")
+
+    assert done.returncode == 1
+    assert "cannot run on cuda here: its build has no such provider" in done.stdout + done.stderr
+    evaluate, options = find_step("evaluate"), find_step("evaluate").options
+    assert evaluate.uses_gpu(options(device=Device.CUDA))
+    assert not evaluate.uses_gpu(options())
 
 
 def test_the_share_on_the_accelerator_is_of_all_nodes() -> None:

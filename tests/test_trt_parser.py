@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,9 @@ import onnx
 import pytest
 from exports import action, exporting, toolchain_store
 from onnx import TensorProto, helper, numpy_helper
-from projects import ROOT, Project, small_model, write_small
+from projects import Project, small_model, write_small
 from trt_cases import CASES, REFUSED_BY_PARSER, model
+from trt_toolchain import run_rtx
 
 from builder.onnxtools.trt_rules import Severity, check
 
@@ -38,21 +36,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def judged(store: Path, *files: Path) -> Verdicts:
     """Ask the parser about files, with the toolchain's own Python; by the stems of their names."""
-    from builder.store.statcache import StatCache
-    from builder.toolchains.interpreter import find_interpreter
-
-    packages = next(kept for kept in (store / "folders").iterdir() if (kept / "tensorrt_rtx_libs").is_dir())
-    with closing(StatCache()) as stats:
-        python = find_interpreter("3.11", stats).path
-    done = subprocess.run(
-        [str(python), "-s", "-S", "-B", "-c", _ASK, *map(str, files)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    answers: Verdicts = json.loads(done.stderr.rpartition("\x1e")[2])
+    done = run_rtx(store, _ASK, files[0].parent, *map(str, files))
+    answers: Verdicts = json.loads(done.rpartition("\x1e")[2])
     return {Path(file).stem: verdict for file, verdict in answers.items()}
 
 
@@ -91,15 +76,11 @@ def qdq(activations: str, *, channels: bool = False, **extra: Any) -> Quantize:
     def quantize(source: Path, target: Path) -> None:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-        class Reader(CalibrationDataReader):  # type: ignore[misc]  it has no types
-            feeds = iter([{"image": np.random.default_rng(0).standard_normal((4, 1, 8, 8)).astype(np.float32)}])
-
-            def get_next(self) -> Any:
-                return next(self.feeds, None)
-
+        feeds = iter([{"image": np.random.default_rng(0).standard_normal((4, 1, 8, 8)).astype(np.float32)}])
+        reader = type("Reader", (CalibrationDataReader,), {"get_next": lambda _self: next(feeds, None)})()
         style = QuantFormat.QOperator if extra.pop("operators", False) else QuantFormat.QDQ
         types = {"activation_type": QuantType[activations], "weight_type": QuantType.QInt8}
-        quantize_static(source, target, Reader(), style, per_channel=channels, extra_options=extra, **types)
+        quantize_static(source, target, reader, style, per_channel=channels, extra_options=extra, **types)
 
     return quantize
 
@@ -114,8 +95,8 @@ def half(source: Path, target: Path) -> None:
     made = onnx.load(source)
     for tensor in made.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
-    for tensor in (*made.graph.input, *made.graph.output):
-        tensor.type.tensor_type.elem_type = TensorProto.FLOAT16
+    for port in (*made.graph.input, *made.graph.output):
+        port.type.tensor_type.elem_type = TensorProto.FLOAT16
     onnx.save(made, target)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from projects import ROOT
 
-__all__ = ["GROUP", "User", "open_folder"]
+__all__ = ["GROUP", "User", "open_folder", "opened"]
 
 GROUP = 61000  # and a little more for the users; no such names need exist
 
@@ -68,22 +68,29 @@ def open_folder() -> Iterator[Path]:
 
 
 def _as_user(number: int, umask: int, *words: str) -> list[str]:
-    """Return a command that runs Python as another user.
+    """Return a command that runs Python as another user."""
+    script = opened()
+    mounting = ["unshare", "--mount"] if script else []
+    script = ["set -e", *script]
+    script.append(f'umask {umask:o} && exec setpriv --reuid={number} --regid={GROUP} --clear-groups "$@"')
+    return [*mounting, "sh", "-c", "\n".join(script), "sh", sys.executable, *words]
 
-    Where that user may not enter a folder above the interpreter or above this checkout, as in root's own home folder,
-    the command sees another folder in its place that holds nothing but them (mount_namespaces(7)).
+
+def opened() -> list[str]:
+    """Return the lines of a shell script that lets every user reach the interpreter and this checkout.
+
+    Where somebody may not enter a folder above one of them, as in root's own home folder, what comes after it in a
+    mount namespace sees another folder in its place that holds nothing but them (mount_namespaces(7)).
     """
     closed: dict[Path, list[Path]] = {}
     for needed in {Path(sys.base_prefix), Path(sys.prefix), ROOT}:
         for folder in [above for above in reversed(needed.parents) if not above.stat().st_mode & 0o001][:1]:
             closed.setdefault(folder, []).append(needed)
-    script = ["set -e"]
+    script = []
     for folder, paths in closed.items():
         kept = [(path, f"/mnt/{index}") for index, path in enumerate(paths)]
         script.append("mount -t tmpfs none /mnt")
         script += [f"mkdir {place} && mount --bind '{path}' {place}" for path, place in kept]
         script.append(f"mount -t tmpfs -o mode=755 none '{folder}'")
         script += [f"mkdir -p '{path}' && mount --bind {place} '{path}'" for path, place in kept]
-    script.append(f'umask {umask:o} && exec setpriv --reuid={number} --regid={GROUP} --clear-groups "$@"')
-    mounting = ["unshare", "--mount"] if closed else []
-    return [*mounting, "sh", "-c", "\n".join(script), "sh", sys.executable, *words]
+    return script

@@ -17,7 +17,7 @@ from builder.device.driver import Block, Driver, Feed
 from builder.device.stop import Failed
 from builder.device.trt_api import BuildRequest
 
-__all__ = ["OnnxRuntime", "Package", "find_package"]
+__all__ = ["OnnxRuntime", "Package", "find_package", "request_of"]
 
 
 class Package(Driver):
@@ -29,12 +29,12 @@ class Package(Driver):
         return ask(self.module, "build", {"request": asdict(request), "layers": str(layers)}, log)
 
     def run(self, engine: Path, feeds: Sequence[Feed], tensors: Mapping[str, Any], files: Sequence[Path]) -> None:
-        request = {**_request(engine, feeds, tensors), "files": list(map(str, files))}
+        request = {**request_of(engine, feeds, tensors), "files": list(map(str, files))}
         ask(self.module, "run", request, files[0].with_suffix(".log"))
         files[0].with_suffix(".log").unlink()
 
     def time(self, engine: Path, feed: Feed, tensors: Mapping[str, Any], log: Path, **how: float) -> Block:
-        said = ask(self.module, "time", {**_request(engine, [feed], tensors), **how}, log)
+        said = ask(self.module, "time", {**request_of(engine, [feed], tensors), **how}, log)
         return Block(said["latencies_ns"], said["load_ms"], said["warmup_runs"])
 
 
@@ -58,6 +58,7 @@ def find_package(kind: type[Package]) -> Package | None:
     return kind(said["version"])
 
 
-def _request(engine: Path, feeds: Sequence[Feed], tensors: Mapping[str, Any]) -> dict[str, Any]:
+def request_of(engine: Path, feeds: Sequence[Feed], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a child is told of an engine and what it shall take."""
     named = [{name: str(file) for name, file in feed.items()} for feed in feeds]
     return {"engine": str(engine), "feeds": named, **tensors}

@@ -14,6 +14,7 @@ from typing import Any
 
 from builder.device import trtexec
 from builder.device.driver import Block, Driver, Feed
+from builder.device.files import remove
 from builder.device.programs import run
 from builder.device.stop import Failed
 from builder.device.tensors import pack_values
@@ -49,18 +50,19 @@ class Program(Driver):
         for feed, file in zip(feeds, files):
             answer = file.with_suffix(".json")
             once = ["--iterations=1", "--warmUp=0", "--duration=0", f"--exportOutput={answer}"]
-            run([self._program, *_load(engine, feed, tensors), *once], file.with_suffix(".log"))
+            log = file.with_suffix(".log")
+            run([self._program, *_load(engine, feed, tensors, log.parent), *once], log)
             found = {entry["name"]: entry["values"] for entry in _read(answer)}
             file.write_bytes(b"".join(_bytes_of(output, found) for output in tensors["outputs"]))
             answer.unlink()
-            file.with_suffix(".log").unlink()
+            log.unlink()
 
     def time(self, engine: Path, feed: Feed, tensors: Mapping[str, Any], log: Path, **how: float) -> Block:
-        times = log.with_suffix(".json")
-        load = _load(engine, feed, tensors)
-        said = run([self._program, *load, *self._how(**how), f"--exportTimes={times}"], log)
-        latencies = [round(entry["latencyMs"] * 1e6) for entry in _read(times)]
-        times.unlink()
+        times, exported = log.with_suffix(".json"), not how["seconds"]  # a steady run has too many to write them
+        load = _load(engine, feed, tensors, log.parent)
+        said = run([self._program, *load, *self._how(**how), *([f"--exportTimes={times}"] if exported else [])], log)
+        latencies = [round(entry["latencyMs"] * 1e6) for entry in _read(times)] if exported else []
+        remove(times)
         loaded = re.search(r"Engine deserialized in ([\d.]+) sec", said)
         rate = re.search(r"Throughput: ([\d.]+) qps", said)
         load_ms = float(loaded.group(1)) * 1e3 if loaded else None
@@ -78,8 +80,9 @@ def _flags(command: Sequence[str]) -> list[str]:
     return [word for word in command[1:] if "=/" not in word]
 
 
-def _load(engine: Path, feed: Feed, tensors: Mapping[str, Any]) -> list[str]:
-    inputs = ",".join(f"{_named(name)}:{file}" for name, file in sorted(feed.items()))
+def _load(engine: Path, feed: Feed, tensors: Mapping[str, Any], place: Path) -> list[str]:
+    """Return the words for an engine and its inputs; these by their way from `place`, which holds no comma."""
+    inputs = ",".join(f"{_named(name)}:{file.relative_to(place.resolve())}" for name, file in sorted(feed.items()))
     opened = [tensor for tensor in tensors["inputs"] if tensor.get("open")]
     shapes = ",".join(f"{_named(tensor['name'])}:{'x'.join(map(str, tensor['shape']))}" for tensor in opened)
     words = [f"--loadEngine={engine}", f"--loadInputs={inputs}", *([f"--shapes={shapes}"] if shapes else [])]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping, Sequence
 
 from builder.device.trt_api import BuildRequest
 
@@ -55,6 +54,7 @@ class Driver:
     def time(self, engine: Path, feed: Feed, tensors: Mapping[str, Any], log: Path, **how: float) -> Block:
         """Load an engine and time its runs, without the copies to and from the GPU. Raises Failed.
 
-        `how`: `runs` at least, `seconds` at least, and `warmup_ms` before them.
+        `how`: `runs` at least, `seconds` at least, and `warmup_ms` before them. With `seconds`, single runs may be left
+        out, and only how many there are in a second is told.
         """
         raise NotImplementedError

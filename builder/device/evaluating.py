@@ -15,17 +15,23 @@ from builder.device.work import Work
 
 __all__ = ["evaluate"]
 
+_EVERY_S = 5  # of what is said on the way
+
 
 def evaluate(work: Work, name: str, part: Path) -> dict[str, Any]:
     """Run every sample of the kit; what was run before a break is not run again. Raises Failed."""
     kit, total = work.kit, work.kit.tensors["calls"]
     calls = work.journal.continued(name)
     began, before = time.monotonic(), len(list(calls.glob("*.bin")))
+    told_at = began
     work.say(f"{name}: {before} of {total} calls were run before" if before else f"{name}: runs {total} calls")
 
     def told(done: int) -> None:
-        left = (time.monotonic() - began) / (done - before) * (total - done)
-        work.say(f"{name}: {done} of {total} calls, about {math.ceil(left)} s left")
+        nonlocal told_at
+        now = time.monotonic()
+        if done == total or now - told_at >= _EVERY_S:
+            told_at, left = now, (now - began) / (done - before) * (total - done)
+            work.say(f"{name}: {done} of {total} calls, about {math.ceil(left)} s left")
 
     run_calls(work, work.engine, calls, total, told)
     near = compare(work, calls)

@@ -7,13 +7,14 @@ import os
 import platform
 import re
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from builder.device.programs import asked
 from builder.device.stop import WRONG_DEVICE, Stop
 
-__all__ = ["check_target", "describe_device", "describe_host", "temperature_c", "version_fits"]
+__all__ = ["check_device", "check_version", "describe_device", "describe_host", "temperature_c", "version_fits"]
 
 _TEGRA = {"tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}  # CUDA GPUs by NVIDIA: Xavier, Orin, Thor
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
@@ -48,17 +49,33 @@ def describe_host() -> dict[str, Any]:
     }
 
 
-def check_target(target: dict[str, Any], device: dict[str, Any], runtime: str, version: str) -> None:
+def check_device(target: dict[str, Any], device: dict[str, Any]) -> None:
     """Raise Stop, exit 3, where the device is not what the kit was made for."""
     wanted = target["name"]
     if target["arch"] not in ("any", device["arch"]):
         raise _wrong(f"the kit is for {wanted}, which is {target['arch']}; this machine is {device['arch']}")
     capability, found = target.get("compute_capability"), device["compute_capability"]
-    if runtime == "tensorrt" and capability and found != capability:
-        gpu = f"has compute capability {found}" if found else "is none that the driver names"
-        raise _wrong(f"the kit is for {wanted}, of compute capability {capability}; the GPU here {gpu}")
-    if not version_fits(version, target.get("runtime_versions", "")):
-        raise _wrong(f"the kit is for {wanted} with {runtime} {target['runtime_versions']}; here it is {version}")
+    if target["runtime"] == "tensorrt" and capability and found != capability:
+        here = f"the GPU here has {found}" if found else "there is no GPU here that says its own"
+        raise _wrong(f"the kit is for {wanted}, of compute capability {capability}; {here}")
+    missing = sorted(set(target.get("features", ())) - _features())
+    if missing:
+        raise _wrong(f"the kit is for {wanted}; the processor here has no {' and no '.join(missing)}")
+    if target.get("hardware") and not fnmatchcase(device["name"], target["hardware"]):
+        raise _wrong(f"the kit is for {wanted}, a {target['hardware'].rstrip('* ')}; this is {device['name']}")
+
+
+def check_version(target: dict[str, Any], version: str) -> None:
+    """Raise Stop, exit 3, where the runtime is of another version than the kit was made for."""
+    limits = target["runtime_versions"]
+    if not version_fits(version, limits):
+        raise _wrong(f"the kit is for {target['name']} with {target['runtime']} {limits}; here it is {version}")
+
+
+def _features() -> set[str]:
+    """Return the instructions that the processor has, as /proc/cpuinfo calls them: flags on x86, Features on Arm."""
+    lines = [line.partition(":") for line in _text("/proc/cpuinfo").splitlines()]
+    return {word for name, _, words in lines if name.strip() in ("flags", "Features") for word in words.split()}
 
 
 def _wrong(message: str) -> Stop:

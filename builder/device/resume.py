@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -18,10 +19,11 @@ from builder.device.evaluating import evaluate
 from builder.device.files import check_room, digest, trouble
 from builder.device.journal import Journal
 from builder.device.kit import Kit, open_kit
-from builder.device.machine import check_target, describe_device
+from builder.device.machine import check_device, check_version, describe_device
 from builder.device.result import find_result, result_name, write_result
 from builder.device.stop import FAILED, INTERRUPTED, OK, WRONG_DEVICE, Failed, Stop
 from builder.device.timing import benchmark
+from builder.device.verifying import verify
 from builder.device.work import Work
 
 __all__ = ["main", "resume"]
@@ -39,8 +41,10 @@ def main(words: Sequence[str]) -> int:
     arguments = _arguments(words)
     place = Path(arguments.kit).absolute()
     work = Path(arguments.work).absolute() if arguments.work else place.parent
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
+        if arguments.verify:
+            return verify(place, _say)
         result, code = resume(place, work, arguments.driver, _say)
     except Stop as error:
         return _told(error)
@@ -49,10 +53,12 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _told(Stop("interrupted; what is done is kept", "resume again to go on", INTERRUPTED))
     else:
-        print(result)
+        with contextlib.suppress(OSError):
+            print(result, flush=True)
         return code
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def resume(place: Path, beside: Path, wanted: str, say: Callable[[str], None]) -> tuple[Path, int]:
@@ -62,9 +68,11 @@ def resume(place: Path, beside: Path, wanted: str, say: Callable[[str], None]) -
     """
     beside.mkdir(parents=True, exist_ok=True)
     kit = open_kit(place, beside / "work", say)
+    device = describe_device(kit.target["runtime"], "")
+    check_device(kit.target, device)
     driver = _driver(kit, wanted)
-    device = describe_device(driver.runtime, driver.version)
-    check_target(kit.target, device, driver.runtime, driver.version)
+    check_version(kit.target, driver.version)
+    device[driver.runtime] = driver.version
     journal = Journal(beside / "work" / kit.digest[:16] / digest(device)[:16])
     try:
         file = beside / result_name(kit, device)
@@ -122,6 +130,7 @@ def _done(work: Work, action: dict[str, Any]) -> dict[str, Any]:
     try:
         facts = _STEPS[action["step"]](work, name, part)
     except Failed as error:
+        check_room(work.journal.folder, 0)  # a program that found no room says so in its own words
         work.say(f"{name} failed: {error}")
         return _without("failed", str(error))
     work.journal.finish(name, part, facts, time.monotonic() - began)
@@ -142,6 +151,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
         "kit", nargs="?", default=str(_own_kit()), help="a kit's folder or .tar; else the one it lies in"
     )
     parser.add_argument("--work", default="", metavar="FOLDER", help="where to work and to leave the result")
+    parser.add_argument("--verify", action="store_true", help="only run the model with ONNX Runtime here, and compare")
     parser.add_argument("--driver", default="", choices=("python", "trtexec"), help="what to run TensorRT by")
     return parser.parse_args(list(words))
 
@@ -152,7 +162,8 @@ def _own_kit() -> Path:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it any more: the work goes on
+        print(text, file=sys.stderr, flush=True)
 
 
 def _told(error: Stop) -> int:

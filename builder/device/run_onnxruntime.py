@@ -8,16 +8,19 @@ from typing import Any
 
 from builder.device.child import answer, timed
 
+__all__ = ["run", "version"]
+
 THREADS = 1
 
 
-def _version(_request: dict[str, Any]) -> dict[str, Any]:
+def version(_request: dict[str, Any]) -> dict[str, Any]:
+    """Return ONNX Runtime's version. Raises ImportError where it is not here."""
     import onnxruntime
 
     return {"version": onnxruntime.__version__}
 
 
-def _run(request: dict[str, Any]) -> dict[str, Any]:
+def run(request: dict[str, Any]) -> dict[str, Any]:
     """Run each feed and write its outputs, one after another, to its file."""
     session, names = _session(request), [tensor["name"] for tensor in request["outputs"]]
     for feed, file in zip(request["feeds"], request["files"]):
@@ -54,4 +57,4 @@ def _arrays(request: dict[str, Any], feed: dict[str, str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    answer({"version": _version, "run": _run, "time": _time}, ())
+    answer({"version": version, "run": run, "time": _time}, ())

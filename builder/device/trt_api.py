@@ -10,7 +10,8 @@ this in a process of its own. What differs between the two, each difference mark
 - Types: RTX takes them from the graph alone, as TensorRT does from 11 on, and from 10.12 on by a flag; before that,
   flags allow int8 and fp16, and the Q/DQ nodes give the scales.
 - Tactics: TensorRT times them and keeps the times in a timing cache. RTX chooses its kernels where the engine is
-  loaded: the cache and the optimization level change nothing, and a fresh Builder makes the same bytes.
+  loaded: the cache and the optimization level change nothing, and a fresh Builder makes the same bytes, unless an axis
+  stays open.
 - DLA: RTX has none.
 """
 

@@ -41,4 +41,5 @@ class Work:
         """Return what a driver must know of a model's inputs and outputs."""
         core = self.kit.action(self.kit.compiled)["options"].get("dla_core") if self.kit.compiled else None
         own = core if subject == "candidate" else None
-        return {"inputs": self.kit.tensors_of("input"), "outputs": self.kit.tensors_of("expected"), "dla_core": own}
+        inputs = [{**tensor, "open": tensor["name"] in self.kit.profiles} for tensor in self.kit.tensors_of("input")]
+        return {"inputs": inputs, "outputs": self.kit.tensors_of("expected"), "dla_core": own}

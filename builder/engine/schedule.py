@@ -281,7 +281,8 @@ class Engine:
             self._events(progress_event(self._running[worker], answer))
             return
         node = self._release(worker)
-        self._pool.give_back(worker, clean=answer["clean"] and not node.action.step.accelerator)  # which it may hold
+        holds_gpu = node.action.step.uses_gpu(node.action.options)
+        self._pool.give_back(worker, clean=answer["clean"] and not holds_gpu)
         if answer["answer"] == "failed":
             self._failed(node, error_of(answer))
             return

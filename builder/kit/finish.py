@@ -54,9 +54,9 @@ def check_keys(result: Result, planned: Sequence[Planned], planner: Planner) -> 
 
 
 def is_filed(result: Result, store: Store) -> bool:
-    """Return whether a result lies in the store already, all of it."""
-    built = result.built
-    return bool(built) and store.devices.has(result.digest, [result.portable[name] for name in built])
+    """Return whether a result lies in the store already, all of it and intact."""
+    entries = [store.devices.entry(result.portable[name], result.digest) for name in result.built]
+    return all(entry is not None and store.lookup(entry.key, lambda _: None) is not None for entry in entries)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _record(filing: _Filing, action: Action) -> Record:
     """Return the result of an action, its trees in the store. Raises StepError."""
     result, done = filing.result, filing.result.actions[action.name]
     inputs = {port: _input(filing, action, port) for port in action.inputs}
-    parts = filing.planner.device_parts(action, inputs, result.device)
+    parts = filing.planner.device_parts(action, inputs, result.device, result.digest)
     folder = result.folder / action.name
     ports = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if set(ports) == set(action.step.outputs):

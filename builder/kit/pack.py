@@ -105,7 +105,7 @@ def _theirs(nodes: Sequence[Node]) -> list[Node]:
         second = name == "compile" and any(each.action.step.name == name for each in found)
         if node.portable and name in _STEPS and not second:
             found.append(node)
-    return found
+    return sorted(found, key=lambda node: _STEPS.index(node.action.step.name))
 
 
 def _action(node: Node, theirs: Sequence[Node]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -27,6 +28,7 @@ DOCUMENT = "result.json"
 _DOCUMENT_BYTES = 16 << 20
 _FILES = 100_000
 _CHUNK = 1 << 20
+_LONGEST_NAME = 200
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy it from the device again"
@@ -64,8 +66,10 @@ class _Document:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name: expected lower-case letters, digits, '_' and '-', got '{self.name}'")
-        if not isinstance(self.device.get("name"), str) or not self.device["name"]:
-            raise ValueError("device.name is missing")
+        name = self.device.get("name")
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ValueError(f"device.name: expected a name, got {name!a}")
+        self.taken_at = datetime.fromisoformat(self.taken_at).astimezone(UTC).isoformat(timespec="seconds")
         if not all(_SHA256.fullmatch(digest) for digest in (self.kit, *self.portable.values())):
             raise ValueError("a key is no SHA-256")
 

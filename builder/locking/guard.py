@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 
 from builder.engine.events import Event, Events
 from builder.engine.node import Node, Outcome
-from builder.errors import LockError
+from builder.errors import DataError, LockError, SourceError
 from builder.locking.document import LockFile, external_names, lock_path, read_lock
 from builder.locking.drift import differences, incomparable, versions, words
 from builder.locking.inputs import inputs_of
 from builder.outcomes import Status
-from builder.plan.graph import Action
+from builder.plan.graph import Action, graph
 from builder.plan.keys import Facts
 from builder.recipe.schema import Recipe
+from builder.store.statcache import StatCache
 
-__all__ = ["Guard", "lock_command"]
+__all__ = ["Guard", "drift_ahead", "lock_command"]
 
 _OFF = ("", "0", "false")  # what CI may be set to and still mean no
 _DIGITS = 12  # of a digest
@@ -79,6 +81,26 @@ class Guard:
 
     def _hint(self, name: str) -> str:
         return f"if it is meant: {self._commands[name]}; locked=false builds without the lock"
+
+
+def drift_ahead(recipe: Recipe, warn: Callable[[str], None]) -> list[str]:
+    """Return, in words, where a recipe that is only planned is not what its lock says; nothing where it has none.
+
+    Raises LockError where `locked=true` is set and would refuse the build.
+    """
+    if recipe.machine.locked is False:
+        return []
+    actions = graph(recipe)
+    with closing(StatCache()) as stats, suppress(SourceError, DataError):  # the plan says what cannot be read
+        if recipe.machine.locked:
+            Guard.find([recipe], Events()).check([recipe], [actions], Facts(stats))
+        try:
+            lock = read_lock(recipe.name)
+        except LockError as error:
+            warn(error.message)
+        else:
+            return differences(lock, inputs_of(recipe, actions, Facts(stats), external_names(lock))) if lock else []
+    return []
 
 
 def lock_command(recipe: Recipe) -> str:

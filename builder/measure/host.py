@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,13 @@ def _os() -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return {"builder": __version__, "numpy": version("numpy"), "onnxruntime": version("onnxruntime")}
+    found = {"builder": __version__}
+    for name in ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _read(path: Path) -> str | None:

@@ -19,7 +19,7 @@ from builder.runtimes.interface import Execution
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Machine", "Times", "read_machine", "read_outputs", "read_times"]
+__all__ = ["Machine", "Times", "count_samples", "read_machine", "read_outputs", "read_times"]
 
 _TENSORS, _TIMES, _RESULT = "tensors.json", "times.json", "result.json"
 _KEPT = ("energy_j", "energy_method", "power_mode", "clocks", "temperature_c")  # of times.json
@@ -66,15 +66,25 @@ def read_machine(folder: Path) -> Machine:
     return _read(folder, _RESULT, lambda found: Machine(found["device"], found["host"], found["taken_at"]))
 
 
+def count_samples(folder: Path) -> int:
+    """Return how many samples a device ran. Raises StepError."""
+    count = _read(folder, _TENSORS, lambda found: int(found["samples"]))
+    if count < 1:
+        raise StepError("the device ran no sample", "resume the kit again")
+    return count
+
+
 def read_outputs(folder: Path, count: int) -> NDArray[Any]:
-    """Return the model's first output for each sample, [count, ...]. Raises StepError where it is of other samples."""
+    """Return the model's first output for the first so many samples, [count, ...]. Raises StepError where there are
+    fewer.
+    """
     tensors = _read(folder, _TENSORS, lambda found: [each for each in found["tensors"] if each["role"] == "output"])
     if not tensors:
         raise StepError(f"{_TENSORS} of the device names no output")
     found = _tensor(folder, tensors[0])
-    if len(found) != count:
-        raise StepError(f"the device ran {len(found):,} samples, and the reference {count:,}", "resume the kit again")
-    return found
+    if len(found) < count:
+        raise StepError(f"the device ran {len(found):,} samples, and says {count:,}", "resume the kit again")
+    return found[:count]
 
 
 def read_times(folder: Path) -> Times:

@@ -68,7 +68,8 @@ def _batch_of_one(name: str, shape: Sequence[int | None]) -> list[int]:
         example = [size or 1 for size in shape]
         raise StepError(
             f"input '{name}' is [{words}]: an engine needs to know how long its open axes are",
-            f"say it: steps.compile.profiles={{{name}: {{min: {example}, opt: {example}, max: {example}}}}}",
+            f"write in the recipe: steps: {{compile: {{profiles: {{{name}: {{min: {example}, opt: {example}, max: "
+            f"{example}}}}}}}}}",
         )
     return [size or 1 for size in shape]
 

@@ -17,6 +17,7 @@ from builder.plan.graph import Action
 from builder.plan.keys import Facts, device_parts, key_of, key_parts, portable_parts
 from builder.plan.why import Reason, Why, compare, in_words
 from builder.recipe.locations import find_file
+from builder.runtimes.available import why_not_run
 from builder.store.actions import Record
 from builder.store.devices import Entry
 from builder.store.store import Store
@@ -70,9 +71,7 @@ class Planner:
         device, reason = self._facts.device(action)
         if device is None:
             return reason
-        if action.target.runtime == "onnxruntime":
-            return ""
-        return f"this version measures ONNX Runtime, not {action.target.runtime}"
+        return why_not_run(action.target.runtime)
 
     def portable(self, action: Action, inputs: Mapping[str, str]) -> str:
         """Return the portable key of an action of which at least a part waits for a device, '' for any other.
@@ -93,9 +92,11 @@ class Planner:
         sources = {port: name for port, (name, _) in action.inputs.items()}
         return in_words(compare(parts, portable_parts(action, inputs, self._facts), sources)) if parts else ""
 
-    def device_parts(self, action: Action, inputs: Mapping[str, str], device: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parts of the key of what a device made of these inputs, given by digest."""
-        return device_parts(action, inputs, self._facts, device)
+    def device_parts(
+        self, action: Action, inputs: Mapping[str, str], device: Mapping[str, Any], result: str
+    ) -> dict[str, Any]:
+        """Return the parts of the key of what a device made of these inputs, given by digest, and sent as a result."""
+        return device_parts(action, inputs, self._facts, device, result)
 
     def asked_for(self, action: Action) -> bool:
         """Return whether `fresh=` asks for an action."""
@@ -171,7 +172,7 @@ class Planner:
         entry = choose(self._store.devices.find(portable), action.target)
         if entry is None:
             return None
-        parts = self.device_parts(action, inputs, entry.device)
+        parts = self.device_parts(action, inputs, entry.device, entry.result)
         key = key_of(parts)
         record = self._store.lookup(key, lambda name: _current(action, name, self._facts))
         return Decision(action, Status.CACHED, key, parts, record, entry=entry) if record else None

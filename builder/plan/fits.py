@@ -105,7 +105,7 @@ def _compile(action: Action) -> Iterator[Finding]:
         words = (
             f"TensorRT-RTX builds for {', '.join(_RTX)}; {target.name} is {target.compute_capability or 'no such GPU'}"
         )
-        yield _error("runtime", f"{where}.runtime", words, f"write {where}.runtime=tensorrt")
+        yield _error("runtime", f"{where}.runtime", words, "TensorRT itself may: target.runtime=tensorrt")
     core = getattr(options, "dla_core", None)
     if core is not None and core >= target.dla_cores:
         has = f"{target.dla_cores} DLA cores, counted from 0" if target.dla_cores else "no DLA"

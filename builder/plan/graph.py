@@ -242,7 +242,8 @@ def _for_the_device(recipe: Recipe, steps: list[Action], before: list[Action]) -
     evaluated = next((a for a in before if Kind.EVALUATION in a.step.outputs.values()), None)
     split = evaluated.options.split if evaluated else tensors.Options.split
     profiles = to_plain(compiled.options.profiles) if compiled else {}
-    asked = Use("tensors", "tensors", tensors.Options(split=split, profiles=profiles), {})
+    samples = min((evaluated and evaluated.options.samples) or tensors.SAMPLES, tensors.SAMPLES)
+    asked = Use("tensors", "tensors", tensors.Options(split=split, samples=samples, profiles=profiles), {})
     step = tensors.tensors
     data = _data(asked, step, recipe) if recipe.data else None
     ports = {port: _input(asked, step, port, before) for port in step.inputs}
@@ -276,7 +277,8 @@ def _evaluation(action: Action, compiled: Action) -> Action:
 
 
 def _is_any_host(target: Target) -> bool:
-    return target.runtime == "onnxruntime" and target.arch == "any"
+    anything = target.arch == "any" and not target.features and not target.hardware
+    return target.runtime in (Runtime.ONNXRUNTIME, Runtime.OPENVINO) and anything
 
 
 def _engine(before: list[Action]) -> dict[str, tuple[str, str]]:

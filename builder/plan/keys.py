@@ -191,8 +191,9 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
         parts["libc"] = _c_library()  # numpy and ONNX Runtime call its exp, log and pow
     if step.need is Need.HOST:
         parts["host"] = fingerprint()
-    if step.need is Need.TARGET or step.accelerator:
-        parts["device"] = facts.gpu if step.accelerator else facts.device(action)[0]
+    uses_gpu = step.uses_gpu(action.options)
+    if step.need is Need.TARGET or uses_gpu:
+        parts["device"] = facts.gpu if uses_gpu else facts.device(action)[0]
     return parts
 
 
@@ -206,9 +207,15 @@ def portable_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> d
     return {**kept, "device": None, "program": facts.program}
 
 
-def device_parts(action: Action, inputs: Mapping[str, str], facts: Facts, device: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of the key of what such an action made on a device of these facts."""
-    return {**portable_parts(action, inputs, facts), "device": dict(device)}
+def device_parts(
+    action: Action, inputs: Mapping[str, str], facts: Facts, device: Mapping[str, Any], result: str
+) -> dict[str, Any]:
+    """Return the parts of the key of what such an action made on a device of these facts.
+
+    `result` is the digest of what the device sent: an engine is built, and a time taken, otherwise every time, and one
+    result is never mixed with another.
+    """
+    return {**portable_parts(action, inputs, facts), "device": dict(device), "result": result}
 
 
 def _ways(action: Action, facts: Facts) -> dict[str, Any]:

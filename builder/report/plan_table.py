@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from builder.errors import UsageError, did_you_mean
+from builder.locking.guard import drift_ahead
 from builder.outcomes import ExitCode
 from builder.plan.report import WORDS, Planned, plan_all
 from builder.recipe.schema import Output, Recipe, Verbosity
@@ -37,14 +38,17 @@ def show_plans(recipes: Sequence[Recipe], *, sweep: bool, draw: Drawing | None =
     machine = recipes[0].machine
     if draw and machine.output is not Output.TEXT:
         raise UsageError(f"--graph draws and output={machine.output.value} lists", "leave one of them out")
+    drifts = [drift_ahead(recipe, _warn) for recipe in recipes]
     plans = plan_all(recipes, _warn)
     if draw:
         print(draw(plans, _titles(recipes)))
     elif machine.output is Output.TEXT:
-        for recipe, planned in zip(recipes, plans, strict=True):
+        for recipe, planned, drift in zip(recipes, plans, drifts, strict=True):
             _show(recipe, planned, machine.verbosity)
+            for words in drift:
+                print(f"  {paint('drift    ', 'yellow', sys.stdout)} {harmless(words)}")
     else:
-        documents = [_document(recipe, planned) for recipe, planned in zip(recipes, plans, strict=True)]
+        documents = [_document(*each) for each in zip(recipes, plans, drifts, strict=True)]
         _print_json(documents, machine.output, sweep=sweep)
     failed = any(each.error for planned in plans for each in planned)
     return ExitCode.FAILED if failed else ExitCode.OK
@@ -96,8 +100,8 @@ def _print_json(documents: Sequence[dict[str, Any]], output: Output, *, sweep: b
         print(json.dumps(documents if sweep else documents[0], indent=2))
 
 
-def _document(recipe: Recipe, planned: Sequence[Planned]) -> dict[str, Any]:
-    return {"name": recipe.name, "actions": [_action(each) for each in planned]}
+def _document(recipe: Recipe, planned: Sequence[Planned], drift: Sequence[str]) -> dict[str, Any]:
+    return {"name": recipe.name, "actions": [_action(each) for each in planned], "drift": [*drift]}
 
 
 def _action(each: Planned) -> dict[str, Any]:

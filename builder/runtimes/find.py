@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.errors import StepError, ToolchainError
-from builder.runtimes import onnxruntime, openvino
+from builder.runtimes import onnxruntime, openvino, tensorrt, tensorrt_rtx
 from builder.runtimes.interface import Loaded, Runtime
 
 __all__ = ["RUNTIMES", "find_runtime", "load", "prepared"]
 
-RUNTIMES: tuple[Runtime, ...] = (onnxruntime, openvino)
+RUNTIMES: tuple[Runtime, ...] = (onnxruntime, openvino, tensorrt, tensorrt_rtx)
 
 
 def find_runtime(folder: Path) -> Runtime:
@@ -18,7 +18,9 @@ def find_runtime(folder: Path) -> Runtime:
     found = next((runtime for runtime in RUNTIMES if runtime.holds(folder)), None)
     if found is None:
         names = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "nothing"
-        raise StepError(f"there is nothing to run: expected model.onnx or model.xml, got {names or 'an empty folder'}")
+        raise StepError(
+            f"there is nothing to run: expected model.onnx, model.xml or engine.plan, got {names or 'an empty folder'}"
+        )
     return found
 
 

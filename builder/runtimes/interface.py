@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,14 @@ from builder.errors import ModelError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Execution", "Loaded", "Runtime", "Tensor"]
+__all__ = ["Device", "Execution", "Loaded", "Runtime", "Tensor"]
+
+
+class Device(StrEnum):
+    """What ONNX Runtime computes on; every other runtime has a device of its own."""
+
+    CPU = "cpu"
+    CUDA = "cuda"  # with a build of it that has this provider, as in a toolchain with onnxruntime-gpu
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from builder.processor import features
 
-__all__ = ["board", "other_machine"]
+__all__ = ["board", "other_gpu", "other_machine"]
 
 # Where a board's firmware says what it is. Source: the Devicetree Specification v0.4, section 2.3.2 ("model").
 _BOARD = Path("/proc/device-tree/model")
@@ -19,7 +19,7 @@ _BOARD = Path("/proc/device-tree/model")
 def other_machine(target: Mapping[str, Any]) -> str:
     """Return in one sentence why this machine's processor or board is not the target's, or ''.
 
-    `target` has the fields of specs.Target; of the GPU of one that has any, the runtime knows.
+    `target` has the fields of specs.Target.
     """
     here, name = platform.machine(), target["name"]
     if target["arch"] not in {"any", here}:
@@ -31,6 +31,14 @@ def other_machine(target: Mapping[str, Any]) -> str:
     if pattern and not fnmatchcase(board(), pattern):
         return f"this machine is {board() or 'no board that says its name'}; {name} is a {pattern.rstrip('* ')}"
     return ""
+
+
+def other_gpu(target: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Return in one sentence why the GPU of these facts is not the target's, or ''; a driver may not say its name."""
+    pattern, name = target["hardware"], str(facts.get("name") or "")
+    if not pattern or not name or fnmatchcase(name, pattern):
+        return ""
+    return f"the GPU here is an {name}; {target['name']} is an {pattern.rstrip('* ')}"
 
 
 def board() -> str:

@@ -88,6 +88,7 @@ class Session:
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # the system places threads, as it does ONNX Runtime's
         }
         try:
             self._compiled = self._core.compile_model(str(model), _DEVICES[device or "cpu"], settings)

@@ -12,14 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.device.trt_api import MODULES, NAMES
+from builder.device.trt_api import MODULES, NAMES, import_api
 from builder.errors import StepError
 
 if TYPE_CHECKING:
     from builder.device.trt_api import BuildRequest
     from builder.runtimes.engine import Session
 
-__all__ = ["NAME", "build_engine", "find_gpu", "has_gpu", "holds", "load", "missing", "probe"]
+__all__ = ["NAME", "build_engine", "find_gpu", "has_gpu", "holds", "load", "missing", "prepare", "probe"]
 
 NAME = "tensorrt"
 ENGINE = "engine.plan"
@@ -40,7 +40,11 @@ def missing(runtime: str = NAME) -> str:
     return ""
 
 
-def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "cuda") -> Session:
+def prepare() -> None:
+    import_api(NAME)
+
+
+def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "") -> Session:
     """Load an engine on the first GPU. Raises ModelError where it does not belong to it."""
     from builder.runtimes.engine import Session
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.device.trt_api import import_api
 from builder.runtimes import tensorrt
 
 if TYPE_CHECKING:
     from builder.runtimes.engine import Session
 
-__all__ = ["NAME", "holds", "load", "missing"]
+__all__ = ["NAME", "holds", "load", "missing", "prepare"]
 
 NAME = "tensorrt_rtx"
 
@@ -23,7 +24,11 @@ def missing() -> str:
     return tensorrt.missing(NAME)
 
 
-def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "cuda") -> Session:
+def prepare() -> None:
+    import_api(NAME)
+
+
+def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "") -> Session:
     """Load an engine on the first GPU; its kernels are made now. Raises ModelError where it does not belong to it."""
     from builder.runtimes.engine import Session
 

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
     Feed = dict[str, NDArray[Any]]
 
-__all__ = ["Options", "tensors"]
+__all__ = ["SAMPLES", "Options", "tensors"]
 
+SAMPLES = 256  # trtexec takes seconds for each call
 _MADE_UP = 4  # calls, where there is no data
 
 
 @dataclass
 class Options:
     split: str = "test"  # as evaluate's
-    samples: int = 256  # the first so many: trtexec takes seconds for each call
+    samples: int = SAMPLES  # the first so many
     profiles: dict[str, Any] = field(default_factory=dict)  # as compile's: a call has the shape `opt`
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from builder.digest import canonical
 from builder.errors import StepError
 from builder.measure.ratio import Ratio, fewest, median_interval, summary
 from builder.outcomes import Reproducible
+from builder.runtimes.interface import Device
 from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Options:
 
     batch: int = 1
     threads: int = 1  # of the runtime's operators; between runs they sleep, so that a waiting subject is silent
+    device: Device = Device.CPU  # of ONNX Runtime
     warmup_runs: int = 50
     runs: int = 1000  # of each subject, at least; p99 needs 1,000
     blocks: int = 20  # of each subject, at least
@@ -59,6 +61,7 @@ class Options:
     need=Need.HOST,
     model_facts=("constants", "shapes", "state"),
     packages=("onnxruntime", "numpy", "pytest-benchmark"),
+    accelerator=lambda options: options.device is Device.CUDA,
 )
 def benchmark(options: Options, job: Job) -> Result:
     """Measure latency, memory and the ratio to the baseline on this machine.
@@ -147,7 +150,7 @@ def _folders(job: Job) -> dict[str, Path]:
 def _spec(options: Options, job: Job) -> dict[str, Any]:
     return {
         "threads": options.threads,
-        "device": "",
+        "device": options.device.value,
         "batch": options.batch,
         "seed": options.seed,
         "shapes": job.model.shapes,

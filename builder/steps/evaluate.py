@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError, StepError, did_you_mean
 from builder.outcomes import Reproducible
+from builder.runtimes.interface import Device
 from builder.specs import Data, Task
 from builder.step import Job, Kind, Result, step
 
@@ -30,6 +31,7 @@ class Options:
     samples: int | None = None  # only the first so many; empty: all
     batch: int = 64  # samples run together, where the model lets them
     threads: int = 1  # of the runtime
+    device: Device = Device.CPU  # of ONNX Runtime
     metrics: list[str] = field(
         default_factory=list
     )  # top1, top5, f1, auc, accuracy, spearman; empty: those of the task
@@ -66,6 +68,7 @@ def _splits(options: Options) -> tuple[str, ...]:
     packages=("onnxruntime", "numpy", "pillow"),
     model_facts=("task", "constants", "state", "shapes"),
     splits=_splits,
+    accelerator=lambda options: options.device is Device.CUDA,
 )
 def evaluate(options: Options, job: Job) -> Result:
     """Measure the task's metric and the fidelity of a model against its reference, on the same samples.
@@ -79,8 +82,10 @@ def evaluate(options: Options, job: Job) -> Result:
         raise StepError("evaluate needs data", hint="choose one: data=NAME")
     data = job.data
     overlap = _overlap(options, data)
+    sent = job.inputs.get("predictions")
+    options = _as_sent(options, sent) if sent else options
     reference, ran_reference = _predict("reference", options, job, data, 0)
-    if sent := job.inputs.get("predictions"):
+    if sent:
         candidate, ran_candidate, machine = _sent(sent, reference)
     else:
         candidate, ran_candidate = _predict("model", options, job, data, len(reference.outputs))
@@ -125,7 +130,7 @@ def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> tu
     from builder.data.feeds import predict
     from builder.runtimes.find import load
 
-    session = load(job.inputs[port], threads=options.threads)
+    session = load(job.inputs[port], threads=options.threads, device=options.device)
     what = "reference" if port == "reference" else "candidate"
 
     def progress(count: int, total: int) -> None:
@@ -135,6 +140,14 @@ def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> tu
         session, job.model, data, options.split, batch=options.batch, limit=options.samples, progress=progress
     )
     return found, session.describe()
+
+
+def _as_sent(options: Options, folder: Path) -> Options:
+    """Return the options for no more samples than a device was given."""
+    from builder.measure.sent import count_samples
+
+    count = count_samples(folder)
+    return replace(options, samples=min(count, options.samples or count))
 
 
 def _sent(folder: Path, reference: Predictions) -> tuple[Predictions, Execution, dict[str, Any]]:

@@ -61,13 +61,13 @@ class DeviceIndex:
         for path, entry in self._entries(portable):
             if entry is None:
                 self._set_aside(path, "it is damaged")
-            elif self.has(entry.result, entry.siblings):
+            elif self._is_whole(entry.result, entry.siblings):
                 found.append(entry)
         return [*{entry.identity: entry for entry in sorted(found, key=lambda entry: entry.taken_at)}.values()]
 
-    def has(self, result: str, portables: Sequence[str]) -> bool:
-        """Return whether a result is filed, for all of these portable keys."""
-        return all(self._path(portable, result).is_file() for portable in portables)
+    def entry(self, portable: str, result: str) -> Entry | None:
+        """Return the entry that a result brought, or None."""
+        return _read(self._path(portable, result))
 
     def write(self, entries: Sequence[Entry], private: Path) -> None:
         """File the entries of a result, when all that they lead to is in the store. Raises StoreError."""
@@ -94,6 +94,10 @@ class DeviceIndex:
                 yield from self._entries(folder.name)
             else:
                 yield folder, None
+
+    def _is_whole(self, result: str, portables: Sequence[str]) -> bool:
+        """Return whether entries of a result are there for all of these portable keys."""
+        return all(self._path(portable, result).is_file() for portable in portables)
 
     def _entries(self, portable: str) -> Iterator[tuple[Path, Entry | None]]:
         folder = self._root / portable

@@ -60,9 +60,13 @@ def label(node: NodeProto) -> str:
 
 
 def _typed(model: ModelProto) -> ModelProto:
-    """Return the model with the types of its inner values, as far as onnx can infer them."""
+    """Return the model with its functions written out, and the types of its inner values as far as onnx infers them."""
     import onnx
 
+    if model.functions:
+        import onnx.inliner
+
+        model = onnx.inliner.inline_local_functions(model)
     try:
         return onnx.shape_inference.infer_shapes(model)
     except (onnx.shape_inference.InferenceError, ValueError):  # it contradicts itself, or is too large

@@ -139,7 +139,8 @@ def _shapes(facts: Facts, asked: Asked, shapes: Mapping[str, list[int]], runtime
         if value.name in asked.profiles or (tensor.HasField("shape") and is_open in ([], [0])):
             continue
         if (given := shapes.get(value.name)) is None:
-            which = f"open in {' and '.join(str(axes[index]) for index in is_open)}" if is_open else "of any shape"
+            names = [str(axes[index]) if axes[index] != "?" else f"axis {index}" for index in is_open if index]
+            which = f"open in {' and '.join(names)}" if names else "of any shape"
             example = ", ".join(str(size) if not isinstance(size, str) else "1" for size in axes) or "1"
             yield error(
                 "shape",

@@ -93,6 +93,8 @@ def judge_alone(first: Node, store: Store) -> Judged | None:  # noqa: PLR0911  a
         return _judged(first, Verified.NOT_JUDGED, outcome.reason)
     if action.lazy:
         return _judged(first, Verified.NOT_JUDGED, "its packages have the hashes of their lock")
+    if outcome.entry is not None:
+        return _judged(first, Verified.NOT_JUDGED, f"{outcome.reason}: only that device can make it again")
     if action.reproducible is Reproducible.MEASURED:
         return _judged(first, Verified.NOT_JUDGED, "a measurement is never had twice")
     if not outcome.record.outputs:
