@@ -185,7 +185,8 @@ def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -
 
 def _remember(planner: Planner, recipes: Sequence[Recipe], plans: Sequence[Sequence[Node]]) -> None:
     for recipe, nodes in zip(recipes, plans, strict=True):
-        done = {node.action.name: node.outcome for node in nodes if node.outcome and node.outcome.record}
+        ended = {node.action.name: node.outcome for node in nodes if node.outcome and node.outcome.record}
+        done = {name: outcome for name, outcome in ended.items() if outcome.entry is None}  # not what a device made
         notes = {
             name: {
                 "key": outcome.key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -26,6 +27,7 @@ from builder.plan.report import Planned, plan_actions
 from builder.recipe.compose import compose
 from builder.recipe.locations import shown
 from builder.recipe.schema import Machine, Recipe
+from builder.report.manifest import read_manifest
 from builder.report.terminal import Terminal
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
@@ -136,12 +138,19 @@ def _overrides(result: Result, kit: Path | None) -> list[str]:
         document = _kit_document(place)
         if document is not None and document.get("digest") == result.kit:
             words = [str(word) for word in document["overrides"]]
-            return [word for word in words if word.partition("=")[0] not in (*_MACHINE, "target.host")]
+            own = [word for word in words if word.partition("=")[0] not in (*_MACHINE, "target.host")]
+            return [*own, *_store_of(place.parent)]
     where = shown(Path(looked_at[0])) if kit else OUTPUTS / result.name
     raise UsageError(
         f"this result is of another build: its kit {result.kit[:12]} is not {'' if kit else 'in '}{where}",
         "import it where the kit was made, or name the kit: resume --import RESULT KIT",
     )
+
+
+def _store_of(folder: Path) -> list[str]:
+    """Return the setting that says where a build keeps its results, if its command had one."""
+    manifest = read_manifest(folder) or {}
+    return [word for word in shlex.split(manifest.get("command", "")) if word.startswith("store=")]
 
 
 def _kits(name: str) -> list[Path]:

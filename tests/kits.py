@@ -29,7 +29,7 @@ summary: a small network for a device
 steps:
   quantize: {style: tensorrt, calibration: {samples: 16}}
   evaluate: {samples: 5}
-  compile: {parser: "off"}
+  compile: {parser: never}
   benchmark: {runs: 20, blocks: 2, confidence: 0.5, max_seconds: 5, warmup_runs: 5}
 gates: {max_accuracy_drop: 1}
 """

@@ -39,7 +39,7 @@ name: small_jetson
 summary: a small network for a Jetson
 steps:
   quantize: {style: tensorrt, calibration: {samples: 16}}
-  compile: {parser: "off"}
+  compile: {parser: never}
   benchmark: {runs: 20, blocks: 6, warmup_runs: 1, max_seconds: 2}
 gates: {max_latency_ms: {p50: 1000}, max_accuracy_drop: 1, max_size_mib: 1}
 """

@@ -39,7 +39,7 @@ def test_what_is_quantized_for_onnx_runtime_computes_the_same_numbers(project: P
 
 def test_what_is_quantized_for_tensorrt_is_near(project: Project, aarch64: Aarch64) -> None:
     """Its convolutions run in floats between Q and DQ, and a last bit may round to the next integer."""
-    said = verified(project, aarch64, "orin", "recipe=jetson_int8", "steps.compile.parser=off")
+    said = verified(project, aarch64, "orin", "recipe=jetson_int8", "steps.compile.parser=never")
     found = re.search(r"([\d.]+) dB near", said)
 
     assert found is None or float(found[1]) > 50

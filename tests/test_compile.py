@@ -16,7 +16,7 @@ from builder.compilers.options import Options, Profile
 from builder.compilers.tensorrt import compile as compile_step
 from builder.device import trtexec
 from builder.device.trt_api import BuildRequest
-from builder.errors import StepError
+from builder.errors import RecipeError, StepError
 from builder.plan.graph import graph
 from builder.recipe.compose import compose
 from builder.runtimes.available import availability
@@ -294,3 +294,17 @@ def test_a_card_is_not_here_where_there_is_no_gpu() -> None:
 
     assert facts is None
     assert "without an NVIDIA GPU; rtx_4090 is any with TensorRT-RTX" in reason
+
+
+def test_a_timing_cache_that_is_not_there_is_named_with_its_option(small: Project) -> None:
+    words = ("recipe=small", "target=jetson_orin", "steps=[compile]", "gates.max_size_mib=null")
+    done = small.run(*words, "steps.compile.parser=never", "steps.compile.timing_cache=times.cache")
+
+    assert done.returncode == 1
+    assert "steps.compile.timing_cache: cannot read times.cache: No such file or directory" in done.stdout
+
+
+def test_a_step_cannot_have_the_name_of_the_parser_s_verdict(small: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small.folder)
+    with pytest.raises(RecipeError, match="'parser' is the name of an action"):
+        graph(compose(["recipe=small", "+steps@steps.parser=simplify"]))

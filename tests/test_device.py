@@ -14,6 +14,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from builder.device.energy import find_meter
 from builder.device.files import canonical
 from builder.device.machine import describe_device
 from builder.runtimes.machine import board
+from builder.runtimes.tensorrt import has_gpu
 from builder.store.statcache import StatCache
 from builder.toolchains.interpreter import find_interpreter
 
@@ -133,6 +135,7 @@ def test_candidate_and_baseline_are_timed_in_turns(finished: Device) -> None:
     assert [subject["name"] for subject in times["subjects"]] == ["candidate", "baseline"]
     assert [len(subject["blocks_ns"]) for subject in times["subjects"]] == [2, 2]
     assert all(run > 0 for subject in times["subjects"] for block in subject["blocks_ns"] for run in block)
+    assert times["subjects"][0]["timed_by"] == "trtexec --noDataTransfers --useCudaGraph --useSpinWait"
     assert timed[2:] == ["compile", "baseline"] * 2  # after a short run of each, to reckon a block's length
     assert times["energy_j"] is None or times["energy_j"] > 0
     assert times["energy_method"]
@@ -386,16 +389,47 @@ def test_an_engine_that_computes_something_else_does_not_count(device: Device, f
     assert words in document["actions"]["compile"]["error"]
 
 
-@pytest.mark.formats
-def test_a_kit_is_finished_with_engines_of_tensorrt_rtx(
-    device: Device, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture
+def rtx(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A Python, and the search path on which it finds tensorrt_rtx and us."""
     store = toolchain_store(tmp_path_factory, "tensorrt_rtx")
     packages = next(kept for kept in (store / "folders").iterdir() if (kept / "tensorrt_rtx_libs").is_dir())
     with contextlib.closing(StatCache()) as stats:
-        python = find_interpreter("3.11", stats).path
+        return str(find_interpreter("3.11", stats).path), os.pathsep.join([str(packages), str(ROOT)])
 
-    done = device.resume(TRTEXEC_RTX=str(python), TRTEXEC_RTX_PATH=os.pathsep.join([str(packages), str(ROOT)]))
+
+@pytest.mark.formats
+def test_the_child_builds_with_the_real_python_interface_and_says_that_there_is_no_gpu(
+    kit: Path, tmp_path: Path, rtx: tuple[str, str]
+) -> None:
+    if has_gpu():
+        pytest.skip("this machine has an NVIDIA GPU: what the child does there is another test's")
+    shape = [1, 1, 8, 8]
+    request: dict[str, Any] = {
+        "onnx": str(kit / "model/model.onnx"),
+        "engine": str(tmp_path / "plan"),
+        "runtime": "tensorrt_rtx",
+    }
+    request |= {"profiles": {"image": dict.fromkeys(("min", "opt", "max"), shape)}, "compute_capabilities": ["8.6"]}
+    asked, answered = tmp_path / "request", tmp_path / "answer"
+    asked.write_text(json.dumps({"do": "build", "request": request, "layers": str(tmp_path / "layers")}))
+
+    done = subprocess.run(
+        [rtx[0], "-s", "-S", "-B", "-m", "builder.device.run_tensorrt", asked, answered],
+        env={"PYTHONPATH": rtx[1]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "no NVIDIA driver" in json.loads(answered.read_text())["failed"]
+    assert (tmp_path / "plan").stat().st_size > 100_000
+
+
+@pytest.mark.formats
+def test_a_kit_is_finished_with_engines_of_tensorrt_rtx(device: Device, rtx: tuple[str, str]) -> None:
+    done = device.resume(TRTEXEC_RTX=rtx[0], TRTEXEC_RTX_PATH=rtx[1])
 
     assert done.returncode == 0, done.stderr
     engine = read_result(result_of(device))[1]["compile/engine/engine.plan"]

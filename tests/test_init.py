@@ -125,7 +125,8 @@ def test_a_strangers_model_and_images_build_for_host_and_jetson(project: Any) ->
     assert all(f"wrote     {path.format('my_net_v2')}" in done.stdout for path in WRITTEN)
     for name, status in (("my_net_v2", "built"), ("my_net_v2_jetson", "deferred")):
         assert project.run("plan", f"recipe={name}").returncode == 0
-        build = project.run(f"recipe={name}", "~steps.benchmark")
+        parser = ["steps.compile.parser=never"] if name.endswith("jetson") else []
+        build = project.run(f"recipe={name}", "~steps.benchmark", *parser)
         assert build.returncode == 0, build.stdout + build.stderr
         assert build.stdout.splitlines()[-1].startswith(status)
         assert "passed    gate             max_accuracy_drop" in build.stdout

@@ -23,6 +23,8 @@ from results import ORIN, RECIPE, Sent, deferred_build, outputs_of, read_manifes
 
 from builder.errors import UsageError
 from builder.kit.result import read_result
+from builder.plan.devices import setting
+from builder.recipe.compose import compose
 from builder.report import schema
 
 DEVICE_ACTIONS = {"compile", "evaluate@tensorrt", "benchmark"}
@@ -260,13 +262,42 @@ def test_a_result_of_another_build_is_refused_with_what_differs(waiting: Project
     assert nothing_is_filed(waiting)
 
 
-def test_a_result_whose_kit_is_not_here_is_refused(waiting: Project) -> None:
+def test_a_result_whose_kit_is_not_here_takes_the_kit_beside_it(waiting: Project) -> None:
     archive = send(waiting)
+    (latest(waiting) / "kit.tar").rename(waiting.folder / "kit.tar")
     shutil.rmtree(latest(waiting) / "kit")
+    without, beside = take(waiting, archive), take(waiting, archive, "kit.tar")
+
+    assert without.returncode == 2
+    assert "name the kit: resume --import RESULT KIT" in without.stderr
+    assert beside.returncode == 0, beside.stderr
+
+
+def test_the_store_of_the_build_is_found_again(project: Project) -> None:
+    deferred_build(write_small(project), "store=elsewhere")
+    done = take(project, send(project))
+
+    assert done.returncode == 0, done.stderr
+    assert "it is built first" not in done.stderr
+    assert list((project.folder / "elsewhere" / "devices").glob("*/*.json"))
+    assert not project.store.exists()
+
+
+def test_without_the_portable_part_it_is_built_first(waiting: Project) -> None:
+    archive = send(waiting)
+    shutil.rmtree(waiting.store)
     done = take(waiting, archive)
 
+    assert "the portable part of the build is not in this store; it is built first" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert set(statuses(waiting).values()) == {"cached"}
+
+
+def test_words_that_belong_to_the_recipe_are_refused(waiting: Project) -> None:
+    done = take(waiting, send(waiting), "steps.benchmark.runs=30")
+
     assert done.returncode == 2
-    assert "name the kit: resume --import RESULT KIT" in done.stderr
+    assert "'steps.benchmark.runs=30' is no setting of the machine" in done.stderr
 
 
 def test_numbers_that_do_not_fit_the_recipe_file_nothing(waiting: Project) -> None:
@@ -323,6 +354,12 @@ def test_of_several_devices_the_target_must_name_one(waiting: Project) -> None:
     assert f"did you mean '{AGX['name']}'?" in misspelt.stderr
     assert named.returncode == 0
     assert f"measured on {ORIN['name']}" in named.stdout
+
+
+def test_a_device_can_be_named_whatever_it_is_called(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(built)
+    for name in ("Orin (rev 2), 8 GB", "12", "true", "a=b", "[1]", "é 1", "~x", "x@0a1b2c3d"):
+        assert compose(["recipe=small_jetson", setting(name)]).target.device == name
 
 
 def test_of_two_measurements_of_one_device_the_newest_counts(waiting: Project) -> None:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from projects import ROOT, Project, small_model
 
 from builder.errors import ModelError, StepError, ToolchainError
+from builder.recipe.toolchains import find_locked
 from builder.registry import find_step
 from builder.runtimes import onnxruntime, openvino
 from builder.runtimes.cpuinfo import processor_name
@@ -73,6 +74,13 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_toolchain(tmp_path: P
     with pytest.raises(ToolchainError, match="openvino is not installed here") as raised:
         load(tmp_path)
     assert "toolchain: openvino" in raised.value.hint
+
+
+def test_nothing_that_openvino_tells_its_maker_with_is_locked() -> None:
+    pins = find_locked("openvino").lock.pins
+
+    assert {"openvino", "onnxruntime", "pytest-benchmark"} <= set(pins)
+    assert "openvino-telemetry" not in pins  # by which it tells of every import
 
 
 def test_what_ran_is_counted_in_the_nodes_of_the_graph_that_ran(folder: Path) -> None:

@@ -199,7 +199,7 @@ def test_where_the_toolchain_cannot_be_had_the_parser_is_skipped_and_the_build_g
     words = recipe(project, "jetson_orin")
     done = project.run(*words, "offline=true")
     required = project.run(*words, "offline=true", "steps.compile.parser=require")
-    without = project.run(*words, "offline=true", "steps.compile.parser=off")
+    without = project.run(*words, "offline=true", "steps.compile.parser=never")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "offline=true forbids" in done.stdout

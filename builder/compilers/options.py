@@ -22,7 +22,7 @@ class ParserCheck(StrEnum):
 
     AUTO = "auto"  # wherever its toolchain can be had; else it is skipped, and the build goes on
     REQUIRE = "require"  # a build fails without it
-    OFF = "off"
+    NEVER = "never"
 
 
 @dataclass

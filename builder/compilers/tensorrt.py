@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from builder.compilers.options import Options
@@ -88,6 +89,9 @@ def _built(request: BuildRequest, job: Job) -> dict[str, Any]:
     from builder.runtimes import onnxruntime, tensorrt
 
     facts = tensorrt.build_engine(request)
+    if request.dla_core is not None:
+        said = json.dumps({"dla_core": request.dla_core}) + "\n"
+        (job.folder("engine") / tensorrt.DLA).write_text(said, encoding="utf-8")
     engine = tensorrt.load(job.folder("engine"))
     reference = onnxruntime.load(job.inputs["model"])
     difference = largest_difference(reference, engine, job.model, 1)

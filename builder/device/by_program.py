@@ -22,6 +22,7 @@ from builder.device.trt_api import BuildRequest, version_of
 
 __all__ = ["Program", "find_program"]
 
+_TYPED = ("--int8", "--fp16", "--stronglyTyped")  # what decides the types of an engine
 _NOT_JSON = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as C++ writes them
 
 
@@ -44,7 +45,8 @@ class Program(Driver):
         run(command, log)
         if not Path(request.engine).is_file():
             raise Failed("trtexec ended well and left no engine")
-        return {"bytes": Path(request.engine).stat().st_size, "built_with": " ".join(["trtexec", *_flags(command)])}
+        typed = [word for word in command if word in _TYPED]
+        return {"bytes": Path(request.engine).stat().st_size, "built_with": " ".join(["trtexec", *typed])}
 
     def run(self, engine: Path, feeds: Sequence[Feed], tensors: Mapping[str, Any], files: Sequence[Path]) -> None:
         for feed, file in zip(feeds, files):
@@ -69,15 +71,13 @@ class Program(Driver):
         return Block(latencies, load_ms, per_second=float(rate.group(1)) if rate else None)
 
     def _how(self, *, runs: float, seconds: float, warmup_ms: float) -> list[str]:
-        """Return what makes a latency mean the same in all versions; 11 does so if nothing is said."""
         counted = [f"--iterations={runs:.0f}", f"--duration={seconds:.0f}", f"--warmUp={warmup_ms:.0f}"]
-        same = [] if version_of(self.version) >= (11,) else ["--noDataTransfers", "--useCudaGraph", "--useSpinWait"]
-        return [*counted, *same]
+        return [*counted, *self.timed_by.split()[1:]]
 
-
-def _flags(command: Sequence[str]) -> list[str]:
-    """Return a command's flags without those that name files."""
-    return [word for word in command[1:] if "=/" not in word]
+    @property
+    def timed_by(self) -> str:
+        same = "--noDataTransfers --useCudaGraph --useSpinWait"  # which 11 does if nothing is said
+        return "trtexec" if version_of(self.version) >= (11,) else f"trtexec {same}"
 
 
 def _load(engine: Path, feed: Feed, tensors: Mapping[str, Any], place: Path) -> list[str]:

@@ -114,6 +114,7 @@ def _subject(work: Work, name: str, engine: Path, blocks: list[Block], joules: f
         "runtime": work.driver.runtime,
         "runtime_version": work.driver.version,
         "driver": work.driver.name,
+        "timed_by": work.driver.timed_by,
         "batch": work.kit.tensors["batch"],
         "blocks_ns": [block.latencies_ns for block in blocks],
         "warmup_ms": _WARMUP_MS,

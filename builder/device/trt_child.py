@@ -24,7 +24,7 @@ _START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from builder.
 def call(question: Mapping[str, Any]) -> dict[str, Any]:
     """Ask a fresh process and return its answer. Raises TrtError with TensorRT's reason, or how the process ended.
 
-    `question` has `do`, and what that takes: build `request`, judge `runtime` and `onnx`, run as `run` says.
+    `question` has `do`, and what that takes: build `request` (a BuildRequest), judge `runtime` and `onnx`.
     """
     try:
         child = subprocess.run(
@@ -51,28 +51,6 @@ def program() -> Sequence[str]:
     return [sys.executable, "-s", "-S", "-c", _START, json.dumps([*filter(None, sys.path), ours])]
 
 
-def run(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Load an engine, run it once on the GPU, and write its outputs and what its layers are.
-
-    Takes `runtime`, `engine` (a file), `inputs` (name -> {shape, file}), `folder` (for the outputs, raw), `layers` (a
-    file, or '') and `dla_core`. Returns `outputs`: name -> {dtype, shape, file}.
-    """
-    from builder.device.trt_engine import Engine
-
-    trt = import_api(question["runtime"])
-    engine = Engine(trt, Path(question["engine"]).read_bytes(), dla_core=question.get("dla_core"))
-    engine.load({name: (each["shape"], Path(each["file"]).read_bytes()) for name, each in question["inputs"].items()})
-    engine.execute()
-    found = {}
-    for index, (name, (dtype, shape, values)) in enumerate(sorted(engine.fetch().items())):
-        file = Path(question["folder"]) / f"output{index}.bin"  # names may hold what no file's may
-        file.write_bytes(values)
-        found[name] = {"dtype": dtype, "shape": list(shape), "file": str(file)}
-    if question.get("layers"):
-        Path(question["layers"]).write_text(engine.layers(), encoding="utf-8")
-    return {"outputs": found}
-
-
 def _build(question: Mapping[str, Any]) -> dict[str, Any]:
     request = BuildRequest(**question["request"])
     return build(import_api(request.runtime), request)
@@ -85,20 +63,17 @@ def _judge(question: Mapping[str, Any]) -> dict[str, Any]:
 _WORK: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "build": _build,
     "judge": _judge,
-    "run": run,
 }
 
 
 def main() -> None:
     """Answer the question on stdin; all that native code prints goes to stderr."""
-    from builder.device.cuda import CudaError
-
     answers = os.dup(1)
     os.dup2(2, 1)
     question = json.load(sys.stdin)
     try:
         answer = _WORK[question["do"]](question)
-    except (TrtError, CudaError) as error:
+    except TrtError as error:
         answer = {"error": str(error)}
     sys.stdout.flush()
     with os.fdopen(answers, "w", encoding="utf-8") as out:

@@ -128,7 +128,7 @@ class Engine:
             self._finish(node, Outcome(Status.SKIPPED, f"{self._failure} failed, and keep_going=false"))
             return
         try:
-            if (inputs := node.portables()) is not None:
+            if node.action.needs_target and (inputs := node.portables()) is not None:
                 node.portable = self._planner.portable(node.action, inputs)
             if outcome := node.blocked():
                 self._finish(node, outcome)

@@ -28,8 +28,8 @@ DOCUMENT = "result.json"
 _DOCUMENT_BYTES = 16 << 20
 _FILES = 100_000
 _CHUNK = 1 << 20
-_LONGEST_NAME = 200
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_DEVICE = re.compile(r"[^\s$\\'\"][^$\\'\"]{0,199}")  # a word of a command line, which Hydra reads
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy it from the device again"
 
@@ -67,7 +67,7 @@ class _Document:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name: expected lower-case letters, digits, '_' and '-', got '{self.name}'")
         name = self.device.get("name")
-        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+        if not isinstance(name, str) or not _DEVICE.fullmatch(name) or not name.isprintable():
             raise ValueError(f"device.name: expected a name, got {name!a}")
         self.taken_at = datetime.fromisoformat(self.taken_at).astimezone(UTC).isoformat(timespec="seconds")
         if not all(_SHA256.fullmatch(digest) for digest in (self.kit, *self.portable.values())):

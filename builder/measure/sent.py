@@ -23,7 +23,7 @@ __all__ = ["Machine", "Times", "count_samples", "read_machine", "read_outputs", 
 
 _TENSORS, _TIMES, _RESULT = "tensors.json", "times.json", "result.json"
 _KEPT = ("energy_j", "energy_method", "power_mode", "clocks", "temperature_c")  # of times.json
-_OF_SUBJECTS = ("batch", "bytes", "driver", "energy_j", "load_ms", "warmup_ms", "warmup_runs")
+_OF_SUBJECTS = ("batch", "bytes", "driver", "energy_j", "load_ms", "timed_by", "warmup_ms", "warmup_runs")
 _RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")  # facts of a device: their versions
 
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from builder.store.devices import Entry
 
 __all__ = ["choose", "in_words", "label_of", "setting"]
 
+# Words that Hydra's grammar takes as they are: no number, and not one of true, false, null, nan and inf alone.
+_PLAIN = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*", re.IGNORECASE)
 _DIGITS = 8  # of the digest of a device's facts, where its name alone does not tell it from another
 
 
@@ -46,7 +49,5 @@ def label_of(entry: Entry, entries: Sequence[Entry]) -> str:
 
 
 def setting(label: str) -> str:
-    """Return the word of a command line that names a device; quoted as Hydra wants it where it has odd characters."""
-    plain = all(character.isalnum() or character in " _-.@" for character in label)
-    quoted = label.replace("\\", "\\\\").replace("'", "\\'")
-    return f"target.device={label}" if plain else f"target.device='{quoted}'"
+    """Return the word of a command line that names a device, quoted where Hydra would read something else."""
+    return f"target.device={label}" if _PLAIN.fullmatch(label) else f"target.device='{label}'"

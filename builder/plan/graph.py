@@ -32,6 +32,7 @@ from builder.typed import to_plain
 __all__ = ["Action", "checked", "graph"]
 
 COMPILE = "compile"
+TIMING_CACHE = "timing_cache"  # a port, and the action that brings the file
 SOURCE = "model"  # the action that brings the recipe's model; `inputs: {reference: model}` names it
 
 
@@ -83,7 +84,7 @@ def graph(recipe: Recipe) -> list[Action]:
     actions = [*_source(recipe, data), *data] if recipe.model.format == "onnx" else [*data, *_source(recipe, data)]
     own = [*actions]
     for name in (use.name for use in recipe.steps):
-        if name in {CHECK, *(action.name for action in own)}:
+        if name in {CHECK, parser_check.name, TIMING_CACHE, *(action.name for action in own)}:
             raise RecipeError(f"steps: '{name}' is the name of an action of the recipe's own", "give it another name")
     for use in recipe.steps:
         actions += _actions(use, recipe, actions)
@@ -197,15 +198,15 @@ def _with_parser(action: Action) -> list[Action]:
     """Return what is compiled for TensorRT with the parser's verdict before it, and the timing cache it begins with."""
     options, suffix = action.options, "" if action.name == COMPILE else f"@{action.name}"
     before: list[Action] = []
-    if options.parser is not ParserCheck.OFF:
+    if options.parser is not ParserCheck.NEVER:
         ports = {"model": action.inputs["model"]}
         dispensable, tools = options.parser is ParserCheck.AUTO, _locked(parser_check.toolchain)
         asked = replace(action, name=f"{parser_check.name}{suffix}", step=parser_check, options=None, inputs=ports)
         before.append(replace(asked, locked=tools, optional=dispensable))
-    if options.timing_cache and "timing_cache" in action.step.inputs:
-        file = Model("timing_cache", path=options.timing_cache)
-        before.append(Action(f"timing_cache{suffix}", weights_source, None, {}, file, None, action.target))
-        action = replace(action, inputs={**action.inputs, "timing_cache": (before[-1].name, "weights")})
+    if options.timing_cache and TIMING_CACHE in action.step.inputs:
+        file = Model(TIMING_CACHE, path=options.timing_cache)
+        before.append(Action(f"{TIMING_CACHE}{suffix}", weights_source, None, {}, file, None, action.target))
+        action = replace(action, inputs={**action.inputs, TIMING_CACHE: (before[-1].name, "weights")})
     return [*before, action]
 
 

@@ -37,6 +37,7 @@ from builder.typed import to_plain
 __all__ = ["Facts", "device_parts", "key_of", "key_parts", "portable_parts"]
 
 
+_SAID_IN = {"tokenizer": "data.tokenizer.path", "timing_cache": "steps.compile.timing_cache"}  # of files beside a model
 _OF_A_MACHINE = ("host", "instruction_set", "libc")
 
 
@@ -256,7 +257,7 @@ def _source(action: Action, facts: Facts) -> dict[str, Any]:
     suffix = {"suffix": weights_suffix(model)} if action.step is weights_source else {}
     if model.path is None:
         return {"sha256": model.sha256, **suffix}
-    where = "data.tokenizer.path" if action.name == "tokenizer" else "model.path"
+    where = _SAID_IN.get(action.name.partition("@")[0], "model.path")
     found = facts.file(model.path, where)
     if model.sha256 not in (None, found):
         raise SourceError(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from builder.report import format as words
+from builder.report.subjects import ratio_of, shipped, subject_names
 
 __all__ = [
     "Names",
@@ -16,10 +17,7 @@ __all__ = [
     "latency",
     "memory",
     "missing",
-    "ratio_of",
-    "shipped",
     "size",
-    "subject_names",
     "verdict",
     "worst",
 ]
@@ -150,7 +148,7 @@ def limit_of_drop(primary: str, limit: float) -> str:
 
 def latency(names: Names, measurement: Mapping[str, Any], place: str) -> str:
     """Compare what ships with the source model and, where it was compiled, with the model that it was compiled from."""
-    called, ships = subject_names(names, measurement), shipped(measurement)
+    called, ships = subject_names(names.candidate, names.reference, measurement), shipped(measurement)
     ratio = ratio_of(measurement)
     if ratio is None:
         subjects = measurement["subjects"]
@@ -172,31 +170,6 @@ def _compared(ratio: Mapping[str, Any], of: str, to: str, place: str) -> str:
     shown = words.interval([words.number(end) for end in ends] if ends else None)
     how = "as fast as" if faster else "as slow as"
     return f"{of} is {words.number(factor)} {TIMES} {how} {to}{shown}{where}"
-
-
-def shipped(measurement: Mapping[str, Any]) -> str:
-    """Return the name of the subject that ships: what was compiled, where something was, else the candidate."""
-    return str(measurement.get("ships", "candidate"))
-
-
-def subject_names(names: Names, measurement: Mapping[str, Any]) -> dict[str, str]:
-    """Return how the page calls the subjects; where one was compiled, with the runtimes."""
-    found = {subject["name"]: str(subject["name"]) for subject in measurement["subjects"]}
-    for subject in measurement["subjects"]:
-        if subject["name"] == "baseline":
-            found["baseline"] = names.reference
-        elif shipped(measurement) != "candidate" and "runtime" in subject:
-            found[subject["name"]] = f"{names.candidate} in {words.runtime(subject['runtime'])}"
-        elif subject["name"] == "candidate":
-            found["candidate"] = names.candidate
-    return found
-
-
-def ratio_of(measurement: Mapping[str, Any], to: str = "baseline") -> Mapping[str, Any] | None:
-    """Return the ratio of what ships to another subject."""
-    known = {(ratio["of"], ratio["to"]): ratio for ratio in measurement["ratios"]}
-    first = next(iter(known.values()), None) if to == "baseline" else None
-    return known.get((shipped(measurement), to), first)
 
 
 def missing(manifest: Mapping[str, Any], step: str, what: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from builder.report import findings
 from builder.report.format import MIB
+from builder.report.subjects import ratio_of, shipped, subject_names
 
 __all__ = ["gates_on", "headline", "limit_on", "pair", "system"]
 
@@ -120,7 +121,7 @@ def pair(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]
     """Return what ships and the baseline of a measurement by name, else by order; empty where there is none."""
     named = {subject["name"]: subject for subject in data["subjects"]}
     first, second = [*data["subjects"], {}, {}][:2]
-    return named.get(findings.shipped(data), first), named.get("baseline", second)
+    return named.get(shipped(data), first), named.get("baseline", second)
 
 
 def _latency(
@@ -131,7 +132,7 @@ def _latency(
         return _figure(manifest, "max_latency_ms", "ms", None, sentence)
     data = measurements[action["name"]]
     candidate, reference = pair(data)
-    ratio = findings.ratio_of(data) or {}
+    ratio = ratio_of(data) or {}
     there = names.on_target(action)
     return _figure(
         manifest,
@@ -156,7 +157,7 @@ def _memory(
         return _figure(manifest, "max_memory_mib", "mib", None, sentence)
     data = measurements[action["name"]]
     reference, candidate = (subject.get("memory_mib") for subject in reversed(pair(data)))
-    called = findings.subject_names(names, data).get(findings.shipped(data), names.candidate)
+    called = subject_names(names.candidate, names.reference, data).get(shipped(data), names.candidate)
     there = names.on_target(action)
     return _figure(
         manifest,

@@ -58,7 +58,13 @@ def _devices(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for node in nodes:
         if entry := _outcome(node).entry:
-            words = {**entry.device, "host": dict(entry.host), "taken_at": entry.taken_at, "actions": []}
+            words = {
+                "name": entry.name,
+                **entry.device,
+                "host": dict(entry.host),
+                "taken_at": entry.taken_at,
+                "actions": [],
+            }
             found.setdefault(entry.result, words)["actions"].append(node.action.name)
     return [*found.values()]
 

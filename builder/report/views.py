@@ -8,6 +8,7 @@ from typing import Any
 from builder.report import charts, findings
 from builder.report import format as words
 from builder.report.headline import gates_on, limit_on, pair
+from builder.report.subjects import subject_names, what_ran
 
 __all__ = ["accuracy", "figures", "latency", "sizes"]
 
@@ -85,7 +86,7 @@ def latency(report: Mapping[str, Any], name: str) -> View:
     """Return what the page shows of a measurement, what ships first."""
     data, names = report["measurements"][name], findings.Names(report["manifest"])
     action = _action(report, name)
-    called, ships = findings.subject_names(names, data), pair(data)[0].get("name")
+    called, ships = subject_names(names.candidate, names.reference, data), pair(data)[0].get("name")
     order = {ships: 0, "baseline": 2}
     subjects = sorted(data["subjects"], key=lambda one: order.get(one["name"], 1))
     roles = ["candidate" if one["name"] == ships else _ROLES.get(one["name"], "other") for one in subjects]
@@ -98,18 +99,8 @@ def latency(report: Mapping[str, Any], name: str) -> View:
         "elsewhere": not names.on_target(action),
         "chart": charts.latency_chart(subjects, shown, roles) if subjects else None,
         "subjects": list(zip(shown, roles, subjects, strict=True)),
-        "ran": [_ran(one) for one in subjects],
+        "ran": [what_ran(one) for one in subjects],
     }
-
-
-def _ran(one: Mapping[str, Any]) -> str:
-    """Say what really ran, such as `OpenVINO 2026.4.1: int8, fp32`; '' where a measurement does not tell."""
-    if "runtime" not in one:
-        return ""
-    words_of = " ".join(filter(None, (words.runtime(one["runtime"]), one.get("runtime_version"))))
-    share = one.get("accelerated")
-    there = f", {words.number(100 * share)} % of the nodes on the accelerator" if share is not None else ""
-    return f"{words_of}: {one['precision']}{there}" if one.get("precision") else words_of
 
 
 def accuracy(report: Mapping[str, Any], name: str) -> View:
@@ -129,7 +120,7 @@ def accuracy(report: Mapping[str, Any], name: str) -> View:
         "elsewhere": not findings.Names(manifest).on_target(action),
         "limit": limit,
         "charts": [charts.drop_chart(group, limits) for group in groups if group],
-        "ran": {role: _ran(one) for role, one in data.get("executions", {}).items()},
+        "ran": {role: what_ran(one) for role, one in data.get("executions", {}).items()},
         "fidelity": _fidelity(manifest, name, data["fidelity"]),
     }
 

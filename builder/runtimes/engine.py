@@ -28,11 +28,11 @@ _WORDS = re.compile("|".join(_PRECISIONS), re.IGNORECASE)
 class Session:
     """An engine on the first GPU, with one execution context. Raises ModelError where it cannot be loaded here."""
 
-    def __init__(self, engine: Path, runtime: str) -> None:
+    def __init__(self, engine: Path, runtime: str, *, dla_core: int | None = None) -> None:
         self._runtime = runtime
         try:
             self._trt, self._cuda = import_api(runtime), Cuda()
-            self._engine = Engine(self._trt, engine.read_bytes(), cuda=self._cuda)
+            self._engine = Engine(self._trt, engine.read_bytes(), dla_core=dla_core, cuda=self._cuda)
         except (TrtError, CudaError) as error:
             raise ModelError(str(error)) from error
         ports = [(port.is_input, Tensor(port.name, _open(port.shape), port.dtype)) for port in self._engine.ports]

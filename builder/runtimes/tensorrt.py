@@ -5,6 +5,7 @@ Looking whether it is here takes the standard library alone.
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -23,6 +24,7 @@ __all__ = ["NAME", "build_engine", "find_gpu", "has_gpu", "holds", "load", "miss
 
 NAME = "tensorrt"
 ENGINE = "engine.plan"
+DLA = "dla.json"  # beside an engine that runs on a DLA: {"dla_core": 0}
 RTX_MAGIC = b"vtrt"  # the first bytes of TensorRT-RTX's engines; TensorRT's are 'ftrt'
 _NODES = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu", "/etc/nv_tegra_release")
 
@@ -49,7 +51,8 @@ def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "")
     from builder.runtimes.engine import Session
 
     del threads, spin, device  # all of an engine runs on the GPU
-    return Session(folder / ENGINE, NAME)
+    core = json.loads((folder / DLA).read_text(encoding="utf-8"))["dla_core"] if (folder / DLA).is_file() else None
+    return Session(folder / ENGINE, NAME, dla_core=core)
 
 
 def probe(target: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:

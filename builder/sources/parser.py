@@ -32,7 +32,7 @@ def _check(_options: None, job: Job) -> Result:
     try:
         verdict = call({"do": "judge", "runtime": "tensorrt_rtx", "onnx": str(job.inputs["model"] / MODEL)})
     except TrtError as error:
-        raise StepError(str(error), "leave the parser out: steps.compile.parser=off") from error
+        raise StepError(str(error), "leave the parser out: steps.compile.parser=never") from error
     nodes = _judged(model, verdict)
     document = {"schema": 1, "parser": verdict["parser"], "taken": verdict["taken"], "nodes": nodes}
     text = json.dumps(document, sort_keys=True, indent=1) + "\n"

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.digest import canonical
 from builder.errors import StepError
-from builder.measure.ratio import Ratio, fewest, median_interval, summary
+from builder.measure.document import in_words, subject_entry, write_documents
+from builder.measure.ratio import fewest
 from builder.outcomes import Reproducible
 from builder.runtimes.interface import Device
 from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
     from builder.measure.blocks import Series
-
-_SHOWN = 2000  # samples of each subject in measurement.json, for the report's scatter; pytest-benchmark.json has all
 
 
 @dataclass
@@ -97,8 +95,8 @@ def benchmark(options: Options, job: Job) -> Result:
         "taken_at": taken_at.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 3),
     }
-    _write(document, series, job.folder("measurement"))
-    return Result(facts=_facts(document, ratios), keep=not noisy)
+    write_documents(document, series, job.folder("measurement"))
+    return Result(facts=in_words(document, ratios), keep=not noisy)
 
 
 def _sent(options: Options, folder: Path, output: Path) -> Result:
@@ -121,8 +119,8 @@ def _sent(options: Options, folder: Path, output: Path) -> Result:
         "taken_at": machine.taken_at,
         **times.conditions,
     }
-    _write(document, times.series, output)
-    facts = _facts(document, ratios)
+    write_documents(document, times.series, output)
+    facts = in_words(document, ratios)
     return Result(facts={**facts, "noisy": "too noisy to rank; resume the kit again"} if noisy else facts)
 
 
@@ -147,6 +145,12 @@ def _folders(job: Job) -> dict[str, Path]:
     return folders
 
 
+def _subject(series: Series, size_bytes: int, options: Options) -> dict[str, Any]:
+    return subject_entry(
+        series, size_bytes, threads=options.threads, batch=options.batch, confidence=options.confidence
+    )
+
+
 def _spec(options: Options, job: Job) -> dict[str, Any]:
     return {
         "threads": options.threads,
@@ -157,62 +161,3 @@ def _spec(options: Options, job: Job) -> dict[str, Any]:
         "constants": job.model.constants,
         "states": list(job.model.state),
     }
-
-
-def _subject(series: Series, size: int, options: Options) -> dict[str, Any]:
-    samples = series.samples_ms
-    every = -(-len(samples) // _SHOWN)
-    return {
-        "name": series.name,
-        **series.execution,
-        "threads": options.threads,
-        "batch": options.batch,
-        **summary(samples),
-        "p50_interval_of": "block medians",  # neighbouring runs are too alike for an interval from single ones
-        "p50_interval_ms": [round(end, 6) for end in median_interval(series.medians_ms, options.confidence)],
-        "warmup_runs": series.warmup_runs,
-        "load_ms": round(series.load_ms, 3),
-        "memory_mib": None if series.memory_mib is None else round(series.memory_mib, 2),
-        "bytes": size,
-        "blocks_ms": [round(value, 6) for value in series.medians_ms],
-        "blocks_refused": series.refused,
-        "samples_ms": [round(value, 6) for value in samples[::every]],
-        "samples_every": every,
-    }
-
-
-def _write(document: Mapping[str, Any], series: Sequence[Series], folder: Path) -> None:
-    from builder.measure.replay import Replayed, replay
-
-    (folder / "measurement.json").write_bytes(canonical(document) + b"\n")
-    replayed = {}
-    for one in series:
-        ratios = [each for each in document["ratios"] if one.name in (each["of"], each["to"])]
-        extra = {"runs_per_block": len(one.blocks_ns[0]), "blocks_ms": one.medians_ms, "ratios": ratios}
-        replayed[one.name] = Replayed(one.samples_ms, extra)
-    replay(replayed, document["host"], folder / "pytest-benchmark.json")
-
-
-def _facts(document: Mapping[str, Any], ratios: Sequence[Ratio]) -> dict[str, str]:
-    """Say what was found of the candidate, and after it of what was compiled."""
-    subjects = {each["name"]: each for each in document["subjects"]}
-    compiled = [name for name in subjects if name not in ("baseline", "candidate")]
-    candidate = subjects["candidate"]
-    to = {(each.of, each.to): each for each in ratios}
-    facts = {"latency": _latency(candidate)}
-    if ("candidate", "baseline") in to:
-        facts["ratio"] = to["candidate", "baseline"].short
-    if candidate["memory_mib"] is not None:
-        facts["memory"] = f"{candidate['memory_mib']:.1f} MiB"
-    for name in compiled:
-        facts[name] = f"{_latency(subjects[name])}, beside the candidate {to[name, 'candidate'].short}"
-    if document["noisy"]:
-        worst = max(each.half_width for each in ratios if each.noisy)
-        facts["noisy"] = f"too noisy to rank (+-{worst:.0%}): it will be measured again next time"
-    return facts
-
-
-def _latency(subject: Mapping[str, Any]) -> str:
-    latency = subject["latency_ms"]
-    p99 = f"{latency['p99']:.3g} p99" if subject["p99_valid"] else f"no p99 from {subject['runs']} runs"
-    return f"{latency['p50']:.3g} ms p50 ({p99})"

@@ -192,4 +192,7 @@ class Runtime:
         pass
 
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
-        return Engine(plan.partition(b"\0")[2]) if plan.startswith(b"ftrt") else None
+        if not plan.startswith(b"ftrt"):
+            return None
+        said, _, onnx = plan[4:].partition(b"\0")
+        return Engine(onnx) if json.loads(said)["core"] == self.DLA_core else None

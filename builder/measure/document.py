@@ -1,0 +1,78 @@
+"""measurement.json and pytest-benchmark.json: what was timed of each subject, as documents and in a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.digest import canonical
+from builder.measure.ratio import Ratio, median_interval, summary
+
+if TYPE_CHECKING:
+    from builder.measure.blocks import Series
+
+__all__ = ["in_words", "subject_entry", "write_documents"]
+
+_SHOWN = 2000  # samples of each subject in measurement.json, for the report's scatter; pytest-benchmark.json has all
+
+
+def subject_entry(series: Series, size_bytes: int, *, threads: int, batch: int, confidence: float) -> dict[str, Any]:
+    """Return what measurement.json holds of a subject."""
+    samples = series.samples_ms
+    every = -(-len(samples) // _SHOWN)
+    return {
+        "name": series.name,
+        **series.execution,
+        "threads": threads,
+        "batch": batch,
+        **summary(samples),
+        "p50_interval_of": "block medians",  # neighbouring runs are too alike for an interval from single ones
+        "p50_interval_ms": [round(end, 6) for end in median_interval(series.medians_ms, confidence)],
+        "warmup_runs": series.warmup_runs,
+        "load_ms": round(series.load_ms, 3),
+        "memory_mib": None if series.memory_mib is None else round(series.memory_mib, 2),
+        "bytes": size_bytes,
+        "blocks_ms": [round(value, 6) for value in series.medians_ms],
+        "blocks_refused": series.refused,
+        "samples_ms": [round(value, 6) for value in samples[::every]],
+        "samples_every": every,
+    }
+
+
+def write_documents(document: Mapping[str, Any], series: Sequence[Series], folder: Path) -> None:
+    """Write both documents into a folder; raise StepError where pytest-benchmark takes no samples."""
+    from builder.measure.replay import Replayed, replay
+
+    (folder / "measurement.json").write_bytes(canonical(document) + b"\n")
+    replayed = {}
+    for one in series:
+        ratios = [each for each in document["ratios"] if one.name in (each["of"], each["to"])]
+        extra = {"runs_per_block": len(one.blocks_ns[0]), "blocks_ms": one.medians_ms, "ratios": ratios}
+        replayed[one.name] = Replayed(one.samples_ms, extra)
+    replay(replayed, document["host"], folder / "pytest-benchmark.json")
+
+
+def in_words(document: Mapping[str, Any], ratios: Sequence[Ratio]) -> dict[str, str]:
+    """Say what was found of the candidate, and after it of what was compiled."""
+    subjects = {each["name"]: each for each in document["subjects"]}
+    compiled = [name for name in subjects if name not in ("baseline", "candidate")]
+    candidate = subjects["candidate"]
+    to = {(each.of, each.to): each for each in ratios}
+    facts = {"latency": _latency(candidate)}
+    if ("candidate", "baseline") in to:
+        facts["ratio"] = to["candidate", "baseline"].short
+    if candidate["memory_mib"] is not None:
+        facts["memory"] = f"{candidate['memory_mib']:.1f} MiB"
+    for name in compiled:
+        facts[name] = f"{_latency(subjects[name])}, beside the candidate {to[name, 'candidate'].short}"
+    if document["noisy"]:
+        worst = max(each.half_width for each in ratios if each.noisy)
+        facts["noisy"] = f"too noisy to rank (+-{worst:.0%}): it will be measured again next time"
+    return facts
+
+
+def _latency(subject: Mapping[str, Any]) -> str:
+    latency = subject["latency_ms"]
+    p99 = f"{latency['p99']:.3g} p99" if subject["p99_valid"] else f"no p99 from {subject['runs']} runs"
+    return f"{latency['p50']:.3g} ms p50 ({p99})"
