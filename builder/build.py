@@ -19,9 +19,10 @@ from builder.engine.schedule import Engine
 from builder.errors import BuilderError, Interrupted, StoreError, TargetError, UsageError
 from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
+from builder.plan.action import Action
 from builder.plan.decide import Planner
 from builder.plan.fits import refuse_options
-from builder.plan.graph import Action, graph
+from builder.plan.graph import graph
 from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
 from builder.recipe.schema import Limits, Recipe

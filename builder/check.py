@@ -19,9 +19,11 @@ from builder.engine.node import Node
 from builder.engine.schedule import Engine
 from builder.errors import UsageError
 from builder.outcomes import ExitCode
+from builder.plan.action import Action
+from builder.plan.companions import checked
 from builder.plan.decide import Planner
 from builder.plan.fits import check_options
-from builder.plan.graph import Action, checked, graph
+from builder.plan.graph import graph
 from builder.plan.keys import Facts
 from builder.recipe.compose import compose
 from builder.recipe.schema import Output, Recipe, Verbosity

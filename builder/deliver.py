@@ -133,7 +133,7 @@ def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store) -> Evid
         return {action: _document(store, tree, name) for action, tree in found.items()}
 
     sizes = {
-        action: tree.bytes
+        action: _shipped_bytes(kinds[action, port], tree)
         for (action, port), (path, tree) in delivered.items()
         if path and path.startswith("artifacts/")
     }
@@ -149,6 +149,11 @@ def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store) -> Evid
         conversions=documents(Kind.CONVERSION, "conversion.json"),
         waiting=_waiting(nodes),
     )
+
+
+def _shipped_bytes(kind: Kind, tree: Tree) -> int:
+    """Return the size of what is loaded: of an engine, not of what its building left beside it."""
+    return sum(entry.bytes for entry in tree.files if kind is not Kind.ENGINE or entry.path == "engine.plan")
 
 
 def _waiting(nodes: Sequence[Node]) -> str:

@@ -18,8 +18,8 @@ from builder.engine.node import Node
 from builder.engine.schedule import Engine
 from builder.errors import BuilderError, RecipeError, UsageError, did_you_mean
 from builder.outcomes import ExitCode, Status
+from builder.plan.action import Action
 from builder.plan.decide import Planner
-from builder.plan.graph import Action
 from builder.plan.keys import Facts
 from builder.recipe.locations import shown
 from builder.recipe.schema import Machine

@@ -37,8 +37,8 @@ from builder.engine.node import Node, Outcome
 from builder.engine.schedule import Engine
 from builder.errors import BuilderError
 from builder.outcomes import ExitCode, Status
+from builder.plan.action import Action
 from builder.plan.decide import Planner
-from builder.plan.graph import Action
 from builder.plan.keys import Facts
 from builder.store.statcache import StatCache
 from builder.store.store import Store
@@ -107,10 +107,9 @@ def run(
     with _cache_folder(folder / "cache"), build.interruptible():
         stats = StatCache()
         try:
+            opened = Store(store or folder / "store", stats, lambda text: events(Event("warning", message=text)))
             repairing: Any = build._repairing
-            return dict(
-                repairing(lambda: _run(actions, folder, store or folder / "store", jobs, stats, events), events)
-            )
+            return dict(repairing(lambda: _run(actions, folder, opened, jobs, stats, events)))
         finally:
             stats.close()
 
@@ -128,9 +127,8 @@ def _cache_folder(folder: Path) -> Iterator[None]:
 
 
 def _run(
-    actions: Sequence[Action], folder: Path, root: Path, jobs: int, stats: StatCache, events: Events
+    actions: Sequence[Action], folder: Path, store: Store, jobs: int, stats: StatCache, events: Events
 ) -> dict[str, Outcome]:
-    store = Store(root, stats, lambda text: events(Event("warning", message=text)))
     planner = Planner(store, Facts(stats), folder)
     nodes: dict[str, Node] = {}
     for action in actions:

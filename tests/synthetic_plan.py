@@ -9,7 +9,7 @@ from typing import Any
 
 from synthetic_steps import Options, content, identity, make
 
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.specs import Data, Model, Reader, Split, Target
 from builder.step import Kind, Step
 

@@ -27,7 +27,8 @@ from builder.digest import canonical, digest_json
 from builder.engine.node import Outcome
 from builder.errors import RecipeError
 from builder.outcomes import Status
-from builder.plan.graph import SOURCE, Action, graph
+from builder.plan.action import SOURCE, Action
+from builder.plan.graph import graph
 from builder.plan.keys import key_of
 from builder.recipe.compose import compose
 from builder.recipe.schema import Recipe, Use

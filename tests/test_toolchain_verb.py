@@ -18,7 +18,7 @@ from projects import ROOT, Project
 from toolchains import PYTHON, add_toolchain, kept_folders, locked_project
 from wheels import make_wheel
 
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.plan.keys import Facts, key_parts
 from builder.recipe.toolchains import find_locked
 from builder.specs import Model, Target

@@ -11,8 +11,8 @@ from typing import Any
 
 from builder.errors import BuilderError
 from builder.outcomes import Reproducible, Status
+from builder.plan.action import Action
 from builder.plan.decide import Decision
-from builder.plan.graph import Action
 from builder.recipe.schema import Limits
 from builder.step import Need
 from builder.store.actions import Record

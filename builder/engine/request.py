@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.modules import find_top
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.plan.project import find_code
 from builder.recipe.locations import find_file
 from builder.specs import Model

@@ -19,8 +19,8 @@ from builder.engine.schedule import Engine
 from builder.errors import BuilderError, StepError, UsageError
 from builder.kit.result import DOCUMENT, Result
 from builder.outcomes import Status
+from builder.plan.action import Action
 from builder.plan.decide import Planner
-from builder.plan.graph import Action
 from builder.plan.keys import key_of
 from builder.plan.report import Planned
 from builder.store.actions import Record

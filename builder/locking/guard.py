@@ -18,7 +18,8 @@ from builder.locking.document import LockFile, external_names, lock_path, read_l
 from builder.locking.drift import differences, incomparable, versions, words
 from builder.locking.inputs import inputs_of
 from builder.outcomes import Status
-from builder.plan.graph import Action, graph
+from builder.plan.action import Action
+from builder.plan.graph import graph
 from builder.plan.keys import Facts
 from builder.recipe.schema import Recipe
 from builder.store.statcache import StatCache

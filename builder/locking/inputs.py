@@ -8,7 +8,7 @@ from typing import Any
 
 from builder import __version__
 from builder.digest import digest_json
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.plan.implementation import Code
 from builder.plan.keys import Facts
 from builder.plan.project import find_code

@@ -11,9 +11,9 @@ from typing import Any
 from builder.digest import digest_json
 from builder.errors import BuilderError
 from builder.outcomes import Reproducible, Status
+from builder.plan.action import Action
 from builder.plan.devices import choose
 from builder.plan.devices import in_words as on_device
-from builder.plan.graph import Action
 from builder.plan.keys import Facts, device_parts, key_of, key_parts, portable_parts
 from builder.plan.why import Reason, Why, compare, in_words
 from builder.recipe.locations import find_file

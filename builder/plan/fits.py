@@ -13,7 +13,7 @@ from builder.specs import Target
 from builder.targets.facts import Asked
 
 if TYPE_CHECKING:
-    from builder.plan.graph import Action
+    from builder.plan.action import Action
 
 __all__ = ["asked_of", "check_options", "refuse_options"]
 

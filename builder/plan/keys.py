@@ -17,7 +17,7 @@ from builder.digest import digest_json
 from builder.errors import DataError, SourceError
 from builder.measure.host import fingerprint, instruction_set
 from builder.outcomes import Reproducible
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.plan.implementation import Code
 from builder.plan.packages import packages_of
 from builder.plan.project import CodePlace, find_code

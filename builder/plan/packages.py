@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.recipe.toolchains import find_toolchain
 from builder.toolchains.spec import HOST
 

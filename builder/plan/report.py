@@ -8,9 +8,10 @@ from pathlib import Path
 
 from builder.errors import BuilderError, RecipeError
 from builder.outcomes import Status
+from builder.plan.action import Action
 from builder.plan.decide import Decision, Planner
 from builder.plan.fits import refuse_options
-from builder.plan.graph import Action, graph
+from builder.plan.graph import graph
 from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
 from builder.plan.why import Reason, Why

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builder.errors import UsageError, did_you_mean
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.recipe.schema import Recipe
 
 __all__ = ["check_machine"]

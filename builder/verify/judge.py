@@ -12,7 +12,7 @@ from builder.onnxtools.bytewise import byte_difference
 from builder.onnxtools.difference import Change, onnx_differences
 from builder.onnxtools.files import mib
 from builder.outcomes import ExitCode, Reproducible, Status, Verified
-from builder.plan.graph import Action
+from builder.plan.action import Action
 from builder.plan.why import compare, in_words
 from builder.sources.step import weights_source, weights_suffix
 from builder.store.actions import Record

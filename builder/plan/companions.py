@@ -1,0 +1,89 @@
+"""The actions that come along with a recipe's steps: checks before them, and what a device or a runtime is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from builder.compilers.options import ParserCheck
+from builder.plan.action import COMPILE, SOURCE, Action
+from builder.plan.fits import asked_of
+from builder.plan.origin import locked_by
+from builder.plan.ports import data_of, inputs_of
+from builder.recipe.schema import Recipe, Use
+from builder.sources import tensors
+from builder.sources.parser import parser_check
+from builder.sources.step import weights_source
+from builder.specs import Model
+from builder.step import Kind
+from builder.targets.step import CHECK, target_check
+from builder.typed import to_plain
+
+__all__ = ["OWN_NAMES", "checked", "evaluations", "for_the_device", "with_parser"]
+
+_TIMING_CACHE = "timing_cache"
+OWN_NAMES = (CHECK, parser_check.name, _TIMING_CACHE)  # no step of a recipe may be called so
+
+
+def checked(recipe: Recipe, steps: list[Action]) -> list[Action]:
+    """Return the steps after the check of the model against the target: none starts before it has succeeded."""
+    asked = asked_of(steps)
+    check = Action(CHECK, target_check, asked, {"model": (SOURCE, "model")}, recipe.model, None, recipe.target)
+    return [check, *(replace(action, after=CHECK) for action in steps)]
+
+
+def with_parser(action: Action) -> list[Action]:
+    """Return what is compiled for TensorRT with the parser's verdict before it, and the timing cache it begins with."""
+    options, suffix = action.options, "" if action.name == COMPILE else f"@{action.name}"
+    before: list[Action] = []
+    if options.parser is not ParserCheck.NEVER:
+        ports = {"model": action.inputs["model"]}
+        dispensable, tools = options.parser is ParserCheck.AUTO, locked_by(parser_check.toolchain)
+        asked = replace(action, name=f"{parser_check.name}{suffix}", step=parser_check, options=None, inputs=ports)
+        before.append(replace(asked, locked=tools, optional=dispensable))
+    if options.timing_cache and _TIMING_CACHE in action.step.inputs:
+        file = Model(_TIMING_CACHE, path=options.timing_cache)
+        before.append(Action(f"{_TIMING_CACHE}{suffix}", weights_source, None, {}, file, None, action.target))
+        action = replace(action, inputs={**action.inputs, _TIMING_CACHE: (before[-1].name, "weights")})
+    return [*before, action]
+
+
+def evaluations(actions: list[Action]) -> list[Action]:
+    """Return each evaluation of a model that is compiled once more, with what is made of it, on its own runtime."""
+    return [
+        _evaluation(action, compiled)
+        for compiled in actions
+        if compiled.step.name == COMPILE
+        for action in actions
+        if Kind.EVALUATION in action.step.outputs.values()
+        and action.inputs["model"] == compiled.inputs["model"]
+        and set(compiled.step.outputs.values()) & {*action.step.kinds("model")}
+    ]
+
+
+def _evaluation(action: Action, compiled: Action) -> Action:
+    port, kind = next(iter(compiled.step.outputs.items()))
+    runtime = compiled.step.run.__module__.rpartition(".")[2]
+    return replace(
+        action,
+        name=f"{action.name}@{runtime if compiled.name == COMPILE else compiled.name}",
+        inputs={**action.inputs, "model": (compiled.name, port)},
+        locked=compiled.locked,
+        there=kind is Kind.ENGINE,
+    )
+
+
+def for_the_device(recipe: Recipe, steps: list[Action], before: list[Action]) -> list[Action]:
+    """Return what writes the inputs and outputs that a device is given, where a step waits for one."""
+    theirs = [action for action in steps if action.needs_target]
+    if not theirs:
+        return []
+    compiled = next((action for action in theirs if action.step.name == COMPILE), None)
+    evaluated = next((a for a in before if Kind.EVALUATION in a.step.outputs.values()), None)
+    split = evaluated.options.split if evaluated else tensors.Options.split
+    profiles = to_plain(compiled.options.profiles) if compiled else {}
+    samples = min((evaluated and evaluated.options.samples) or tensors.SAMPLES, tensors.SAMPLES)
+    asked = Use("tensors", "tensors", tensors.Options(split=split, samples=samples, profiles=profiles), {})
+    step = tensors.tensors
+    data = data_of(asked, step, recipe) if recipe.data else None
+    inputs = inputs_of(asked, step, data, before)
+    return [Action(asked.name, step, asked.options, inputs, recipe.model, data, recipe.target)]
