@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.digest import digest_bytes, digest_file
+from builder.digest import digest_bytes
 from builder.engine.events import Event, Events
 from builder.engine.node import Node
 from builder.errors import StoreError
 from builder.gates import Evidence, judge
+from builder.kit.delivered import kit_digests, kit_is_whole, write_kit, write_kit_again
 from builder.outcomes import Status
 from builder.outputs import OUTPUTS, new_folder, point
 from builder.recipe.locations import shown
@@ -24,7 +24,6 @@ from builder.recipe.schema import Recipe
 from builder.report.manifest import Delivered, make_manifest, read_manifest, same_result, sealed
 from builder.step import Kind
 from builder.store.cas import Entry, Tree
-from builder.store.private import private_folder
 from builder.store.statcache import StatCache
 from builder.store.store import Store
 
@@ -40,7 +39,6 @@ _PLACES = {
     Kind.PARSER: "measurements",
 }
 
-_KIT, _KIT_LIST = "kit.tar", "kit/kit.json"
 _EARLIER = "manifest.deferred.json"  # of the build that waited for what devices have sent since
 
 
@@ -188,23 +186,8 @@ def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node
     for node in nodes:
         if node.log:
             _copy(node.log, folder / "logs" / f"{node.action.name}.log")
-    content.manifest["kit"] = _pack(folder, content.manifest, recipe, nodes, store)
+    content.manifest["kit"] = write_kit(folder, content.manifest, recipe, nodes, store)
     return _pages(folder, content, content.manifest)
-
-
-def _pack(
-    folder: Path, manifest: Mapping[str, Any], recipe: Recipe, nodes: Sequence[Node], store: Store
-) -> dict[str, Any] | None:
-    """Write the kit of a build that waits for a device, and return where it is; None for any other build."""
-    if manifest["status"] != Status.DEFERRED.word or not any(node.portable for node in nodes):
-        return None
-    from builder.kit.pack import pack, wants_kit
-
-    if not wants_kit(recipe, nodes):
-        return None
-    pack(recipe, nodes, store, folder, manifest)
-    file = folder / _KIT
-    return {"path": _KIT, "sha256": digest_file(file), "bytes": file.stat().st_size}
 
 
 def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -227,8 +210,7 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
     for name, text in pages.items():
         _text(folder / name, text)
     digests = {name: digest_bytes(text.encode()) for name, text in pages.items()}
-    if manifest.get("kit"):
-        digests |= {_KIT: manifest["kit"]["sha256"], _KIT_LIST: digest_file(folder / _KIT_LIST)}
+    digests |= kit_digests(folder, manifest)
     _text(folder / "manifest.json", _json(sealed({**manifest, "pages": digests})))
     return report
 
@@ -265,28 +247,11 @@ def _restore(
             store.content.take_file(entry, folder / path)
     pages = known.pop("pages", {})
     changed = [path for path, digest in pages.items() if not intact(path, digest)]
-    if known.get("kit") and (
-        {_KIT, _KIT_LIST} & {*changed}
-        or not all(intact(f"kit/{path}", digest) for path, digest in _kit_files(folder))
-    ):
-        _pack_again(folder, known, recipe, nodes, store)
+    if not kit_is_whole(folder, known, changed, intact):
+        write_kit_again(folder, known, recipe, nodes, store)
+        changed.append("kit")
     if not pages or changed:
         _pages(folder, content, known)
-
-
-def _kit_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the files of a kit, whose list is as it was written, and their digests."""
-    for path, entry in json.loads((folder / _KIT_LIST).read_bytes())["files"].items():
-        yield path, entry["sha256"]
-
-
-def _pack_again(folder: Path, known: dict[str, Any], recipe: Recipe, nodes: Sequence[Node], store: Store) -> None:
-    """Put a kit in the place of one that somebody changed; the same build gives the same bytes."""
-    with private_folder(folder, lambda: f".kit-{secrets.token_hex(4)}.part") as part:
-        known["kit"] = _pack(part, known, recipe, nodes, store)
-        shutil.rmtree(folder / "kit", ignore_errors=True)
-        (part / "kit").rename(folder / "kit")
-        (part / _KIT).replace(folder / _KIT)
 
 
 def _log(nodes: Sequence[Node]) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from builder.build import Build, build, interruptible
-from builder.digest import canonical, digest_bytes
 from builder.engine.events import Event, Events
 from builder.errors import UsageError, did_you_mean
+from builder.kit.find import MACHINE, overrides_of
 from builder.kit.finish import check_keys, file_result, is_filed
 from builder.kit.result import Result, read_result
 from builder.outcomes import ExitCode
@@ -25,9 +22,7 @@ from builder.plan.graph import graph
 from builder.plan.keys import Facts
 from builder.plan.report import Planned, plan_actions
 from builder.recipe.compose import compose
-from builder.recipe.locations import shown
-from builder.recipe.schema import Machine, Recipe
-from builder.report.manifest import read_manifest
+from builder.recipe.schema import Recipe
 from builder.report.terminal import Terminal
 from builder.store.statcache import StatCache
 from builder.store.store import Store, store_folder
@@ -45,7 +40,6 @@ usage: python -m builder resume KIT [options]
   store=FOLDER strict=true output=json ...   settings of the machine, as for a build\
 """
 _IMPORT = "--import"
-_MACHINE = tuple(field.name for field in fields(Machine))
 
 
 @dataclass(frozen=True)
@@ -78,13 +72,14 @@ def _words(arguments: Sequence[str]) -> tuple[Path, Path | None, list[str]]:
         if word.startswith("-"):
             raise UsageError(f"resume {_IMPORT} has no option '{word}'", "see: python -m builder resume --help")
     for word in settings:
-        if word.partition("=")[0] not in _MACHINE:
+        if word.partition("=")[0] not in MACHINE:
             raise UsageError(
                 f"resume {_IMPORT}: '{word}' is no setting of the machine; the recipe is that of the kit",
-                did_you_mean(word.partition("=")[0], _MACHINE),
+                did_you_mean(word.partition("=")[0], MACHINE),
             )
-    if not 1 <= len(files) <= 2:
-        raise UsageError(f"resume {_IMPORT} takes one result", "write: resume --import NAME.result.tar")
+    results = [word for word in files if word.endswith(".result.tar")]
+    if not 1 <= len(files) <= 2 or len(results) > 1:
+        raise UsageError(f"resume {_IMPORT} takes one result at a time", "write: resume --import NAME.result.tar")
     at = words.index(_IMPORT)
     first = words[at + 1] if words[at + 1 : at + 2] and words[at + 1] in files else files[0]
     rest = [word for word in files if word != first]
@@ -99,7 +94,7 @@ def import_result(archive: Path, kit: Path | None = None, settings: Sequence[str
     """
     with tempfile.TemporaryDirectory(prefix="builder-result-") as name, interruptible():
         result = read_result(archive, Path(name))
-        recipe = compose([*_overrides(result, kit), *settings])
+        recipe = compose([*overrides_of(result, kit), *settings])
         if recipe.name != result.name:
             raise UsageError(f"the result is of '{result.name}', and its kit builds '{recipe.name}'")
         terminal = Terminal(results=False, verbosity=recipe.machine.verbosity)
@@ -127,57 +122,8 @@ def finish_there(built: Build) -> Imported:
             kit["sha256"],
             lambda line: terminal(Event("note", message=line)),
         )
-    settings = [word for word in recipe.overrides if word.partition("=")[0] in _MACHINE]
+    settings = [word for word in recipe.overrides if word.partition("=")[0] in MACHINE]
     return import_result(result, built.folder / "kit", settings)
-
-
-def _overrides(result: Result, kit: Path | None) -> list[str]:
-    """Return the command line of the build that made the kit; settings of that machine are left out."""
-    looked_at = [kit] if kit else _kits(result.name)
-    for place in looked_at:
-        document = _kit_document(place)
-        if document is not None and document.get("digest") == result.kit:
-            words = [str(word) for word in document["overrides"]]
-            own = [word for word in words if word.partition("=")[0] not in (*_MACHINE, "target.host")]
-            return [*own, *_store_of(place.parent)]
-    where = shown(Path(looked_at[0])) if kit else OUTPUTS / result.name
-    raise UsageError(
-        f"this result is of another build: its kit {result.kit[:12]} is not {'' if kit else 'in '}{where}",
-        "import it where the kit was made, or name the kit: resume --import RESULT KIT",
-    )
-
-
-def _store_of(folder: Path) -> list[str]:
-    """Return the setting that says where a build keeps its results, if its command had one."""
-    manifest = read_manifest(folder) or {}
-    return [word for word in shlex.split(manifest.get("command", "")) if word.startswith("store=")]
-
-
-def _kits(name: str) -> list[Path]:
-    """Return the kits of a recipe below outputs/, the newest first."""
-    found = [*(OUTPUTS / name).glob("*/kit"), *(OUTPUTS / "sweeps").glob("*/*/kit")]
-    return sorted(found, key=lambda kit: kit.parent.name if kit.parent.name != "latest" else "", reverse=True)
-
-
-def _kit_document(place: Path) -> dict[str, Any] | None:
-    """Return a kit's kit.json, from its folder or archive; None for one that is not as it was written."""
-    import tarfile
-
-    try:
-        if place.is_dir():
-            content = (place / "kit.json").read_bytes()
-        else:
-            with tarfile.open(place, "r:") as tar:
-                names = [
-                    name for name in tar.getnames() if name.rpartition("/")[2] == "kit.json" and name.count("/") < 2
-                ]
-                file = tar.extractfile(names[0]) if names else None
-                content = file.read() if file else b""
-        document: dict[str, Any] = json.loads(content)
-        stated = {name: value for name, value in document.items() if name != "digest"}
-        return document if digest_bytes(canonical(stated)) == document["digest"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError):
-        return None
 
 
 def _file(result: Result, recipe: Recipe, events: Events) -> str:

@@ -293,6 +293,13 @@ def test_without_the_portable_part_it_is_built_first(waiting: Project) -> None:
     assert set(statuses(waiting).values()) == {"cached"}
 
 
+def test_two_results_at_once_are_refused(waiting: Project) -> None:
+    done = waiting.run("resume", "--import", "one.result.tar", "two.result.tar")
+
+    assert done.returncode == 2
+    assert "takes one result at a time" in done.stderr
+
+
 def test_words_that_belong_to_the_recipe_are_refused(waiting: Project) -> None:
     done = take(waiting, send(waiting), "steps.benchmark.runs=30")
 

@@ -34,11 +34,10 @@ from builder.toolchains.spec import HOST
 from builder.trouble import is_scarcity, trouble
 from builder.typed import to_plain
 
-__all__ = ["Facts", "device_parts", "key_of", "key_parts", "portable_parts"]
+__all__ = ["Facts", "key_of", "key_parts"]
 
 
 _SAID_IN = {"tokenizer": "data.tokenizer.path", "timing_cache": "steps.compile.timing_cache"}  # of files beside a model
-_OF_A_MACHINE = ("host", "instruction_set", "libc")
 
 
 class Facts:
@@ -196,27 +195,6 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
     if step.need is Need.TARGET or uses_gpu:
         parts["device"] = facts.gpu if uses_gpu else facts.device(action)[0]
     return parts
-
-
-def portable_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[str, Any]:
-    """Return the parts of a key that says nothing of any machine, of an action whose device is elsewhere.
-
-    `inputs` are digests; of what is made on the device too it is `portable:` and the key of what makes it.
-    """
-    parts = key_parts(action, inputs, facts)
-    kept = {name: value for name, value in parts.items() if name not in _OF_A_MACHINE}
-    return {**kept, "device": None, "program": facts.program}
-
-
-def device_parts(
-    action: Action, inputs: Mapping[str, str], facts: Facts, device: Mapping[str, Any], result: str
-) -> dict[str, Any]:
-    """Return the parts of the key of what such an action made on a device of these facts.
-
-    `result` is the digest of what the device sent: an engine is built, and a time taken, otherwise every time, and one
-    result is never mixed with another.
-    """
-    return {**portable_parts(action, inputs, facts), "device": dict(device), "result": result}
 
 
 def _ways(action: Action, facts: Facts) -> dict[str, Any]:

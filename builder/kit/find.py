@@ -1,0 +1,70 @@
+"""The kit that a result is of, among those that were delivered here, and the command line of its build."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from builder.digest import canonical, digest_bytes
+from builder.errors import UsageError
+from builder.kit.result import Result
+from builder.outputs import OUTPUTS
+from builder.recipe.locations import shown
+from builder.recipe.schema import Machine
+from builder.report.manifest import read_manifest
+
+__all__ = ["MACHINE", "overrides_of"]
+
+MACHINE = tuple(field.name for field in fields(Machine))
+
+
+def overrides_of(result: Result, kit: Path | None) -> list[str]:
+    """Return the command line of the build that made the kit; settings of that machine are left out."""
+    looked_at = [kit] if kit else _kits(result.name)
+    for place in looked_at:
+        document = _kit_document(place)
+        if document is not None and document.get("digest") == result.kit:
+            words = [str(word) for word in document["overrides"]]
+            own = [word for word in words if word.partition("=")[0] not in (*MACHINE, "target.host")]
+            return [*own, *_store_of(place.parent)]
+    where = shown(Path(looked_at[0])) if kit else OUTPUTS / result.name
+    raise UsageError(
+        f"this result is of another build: its kit {result.kit[:12]} is not {'' if kit else 'in '}{where}",
+        "import it where the kit was made, or name the kit: resume --import RESULT KIT",
+    )
+
+
+def _store_of(folder: Path) -> list[str]:
+    """Return the setting that says where a build keeps its results, if its command had one."""
+    manifest = read_manifest(folder) or {}
+    return [word for word in shlex.split(manifest.get("command", "")) if word.startswith("store=")]
+
+
+def _kits(name: str) -> list[Path]:
+    """Return the kits of a recipe below outputs/, the newest first."""
+    found = [*(OUTPUTS / name).glob("*/kit"), *(OUTPUTS / "sweeps").glob("*/*/kit")]
+    return sorted(found, key=lambda kit: kit.parent.name if kit.parent.name != "latest" else "", reverse=True)
+
+
+def _kit_document(place: Path) -> dict[str, Any] | None:
+    """Return a kit's kit.json, from its folder or archive; None for one that is not as it was written."""
+    import tarfile
+
+    try:
+        if place.is_dir():
+            content = (place / "kit.json").read_bytes()
+        else:
+            with tarfile.open(place, "r:") as tar:
+                names = [
+                    name for name in tar.getnames() if name.rpartition("/")[2] == "kit.json" and name.count("/") < 2
+                ]
+                file = tar.extractfile(names[0]) if names else None
+                content = file.read() if file else b""
+        document: dict[str, Any] = json.loads(content)
+        stated = {name: value for name, value in document.items() if name != "digest"}
+        return document if digest_bytes(canonical(stated)) == document["digest"] else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError):
+        return None
