@@ -83,7 +83,7 @@ def test_eight_builds_of_overlapping_recipes_in_one_project_run_every_key_once(s
 @pytest.mark.invariant(4)
 @pytest.mark.parametrize("stopped", [False, True], ids=["killed", "stopped, then killed"])
 def test_a_dead_lock_holder_blocks_nobody(tmp_path: Path, *, stopped: bool) -> None:
-    spec: Spec = {"actions": [{"name": "slow", "sleep_ms": 800}]}
+    spec: Spec = {"actions": [{"name": "slow", "sleep_ms": 3000}]}
     folders = [tmp_path / "first", tmp_path / "second"]
     holder = start(spec, folders[0], "--store", str(tmp_path / "store"))
     wait_until(lambda: executions(folders[0]))

@@ -649,7 +649,7 @@ def test_a_file_that_was_young_when_its_slow_reading_began_is_not_remembered(
 
 
 # Reached by an import, and not run by the step: how the model is checked, and other functions of a shared module.
-NOT_RUN = {"compile": {"onnxruntime"}, "benchmark": {"onnx"}}
+NOT_RUN = {"benchmark": {"onnx"}}
 
 
 @pytest.mark.invariant(7)

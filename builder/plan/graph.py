@@ -17,7 +17,6 @@ from builder.recipe.schema import Recipe, Use
 from builder.registry import compiler_names, find_compiler, find_step
 from builder.specs import Runtime, Target
 from builder.step import Kind, Need, Step
-from builder.toolchains.spec import HOST
 from builder.toolchains.step import toolchain_step
 
 __all__ = ["graph"]
@@ -60,7 +59,8 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     _check_runtime(use, step, recipe.target)
     data = data_of(use, step, recipe)
     inputs = inputs_of(use, step, data, before)
-    toolchain = use.toolchain if use.toolchain != HOST else _toolchain_of(step, inputs, before)
+    unsaid = use.toolchain == find_step(use.step).toolchain
+    toolchain = _toolchain_of(step, inputs, before) if unsaid else use.toolchain
     action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target, locked=locked_by(toolchain))
     if step.name == COMPILE and Kind.ENGINE in step.outputs.values():
         return with_parser(action)

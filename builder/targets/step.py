@@ -40,6 +40,8 @@ def _check(asked: Asked, job: Job) -> Result:
 
 def _load(folder: Path) -> ModelProto:
     """Return the model with its small tensors: scales and zero points, but no weights that lie beside it."""
+    from math import prod
+
     from onnx import TensorProto
     from onnx.external_data_helper import load_external_data_for_tensor
 
@@ -48,7 +50,7 @@ def _load(folder: Path) -> ModelProto:
 
     model = load_graph(folder / MODEL, MODEL)
     for tensor in (tensor for graph in graphs(model.graph) for tensor in graph.initializer):
-        if tensor.data_location == TensorProto.EXTERNAL and sum(tensor.dims) <= _SMALL:
+        if tensor.data_location == TensorProto.EXTERNAL and prod(tensor.dims) <= _SMALL:
             load_external_data_for_tensor(tensor, str(folder))
             tensor.data_location = TensorProto.DEFAULT
     return model
