@@ -295,6 +295,8 @@ def test_the_place_of_a_refused_option_is_the_line_that_says_it(small: Project) 
     [
         ((ORIN, "steps.compile.runtime=openvino"), "jetson_orin runs tensorrt, not openvino"),
         (("target=rtx_4090", "target.compute_capability='9.0'"), "TensorRT-RTX builds for 7.5"),
+        (("target=raspberry_pi_5", "steps.compile.runtime=openvino"), "raspberry_pi_5 runs onnxruntime, not openvino"),
+        ((ORIN, "steps.compile.precision=int8"), "int8 is a word for OpenVINO; tensorrt computes as the graph says"),
     ],
 )
 def test_what_the_target_does_not_run_is_not_compiled_for_it(

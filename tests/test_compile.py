@@ -94,6 +94,15 @@ def test_a_dla_core_that_the_target_has_not_is_refused(tmp_path: Path, cores: in
         compile_step.run(Options(dla_core=2), job(network(), tmp_path, dla_cores=cores))
 
 
+def test_a_dla_takes_no_model_in_fp32_alone(tmp_path: Path) -> None:
+    value = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [next(value)], [next(value)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    with pytest.raises(StepError, match="a DLA computes in int8 and fp16, and the model holds neither"):
+        compile_step.run(Options(dla_core=0), job(model, tmp_path, dla_cores=2))
+
+
 OPEN = ("n", 3, "height", "width")
 SIZES = [[1, 3, 8, 8], [2, 3, 16, 16], [4, 3, 32, 32]]
 

@@ -54,6 +54,10 @@ def compile(options: Options, job: Job) -> Result:  # noqa: A001  the step's nam
         )
     model = load(job.inputs["model"])
     facts = check_model(model, job.target["precisions"], "TensorRT")
+    if options.dla_core is not None and not precisions_of(model) & {"int8", "fp16"}:
+        raise StepError(
+            "a DLA computes in int8 and fp16, and the model holds neither", "quantize, or leave dla_core out"
+        )
     profiles = find_profiles(model, to_plain(options.profiles), job.model.shapes)
     facts = facts | ({"shapes": in_words(profiles)} if profiles else {})
     if job.device is None:

@@ -13,6 +13,10 @@ __all__ = ["SCRIPT", "write_program"]
 SCRIPT = """\
 #!/bin/sh
 # Finishes this build on the device that it is for; `sh resume.sh --help` says more.
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' || {
+  echo "error: this needs python3, 3.8 or later: $(python3 --version 2>&1)" >&2
+  exit 1
+}
 exec python3 "$(dirname "$0")/resume.pyz" "$@"
 """
 _PACKAGE = f'"""What a kit needs of builder."""\n\n__version__ = "{__version__}"\n'

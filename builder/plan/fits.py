@@ -106,6 +106,9 @@ def _compile(action: Action) -> Iterator[Finding]:
             f"TensorRT-RTX builds for {', '.join(_RTX)}; {target.name} is {target.compute_capability or 'no such GPU'}"
         )
         yield _error("runtime", f"{where}.runtime", words, "TensorRT itself may: target.runtime=tensorrt")
+    if runtime in _TENSORRT and options.precision.value != "auto":
+        words = f"{options.precision.value} is a word for OpenVINO; {runtime} computes as the graph says"
+        yield _error("precision", f"{where}.precision", words, f"write {where}.precision=auto, and quantize for int8")
     core = getattr(options, "dla_core", None)
     if core is not None and core >= target.dla_cores:
         has = f"{target.dla_cores} DLA cores, counted from 0" if target.dla_cores else "no DLA"
@@ -118,7 +121,7 @@ def _runs(runtime: str, target: Target) -> bool:
     """Return whether a target can run what is compiled for a runtime: OpenVINO runs on any processor."""
     if target.runtime in _TENSORRT:
         return runtime in _TENSORRT
-    return runtime in {str(target.runtime), "openvino"}
+    return runtime == target.runtime or (runtime == "openvino" and target.arch in ("any", "x86_64"))
 
 
 def _error(code: str, option: str, message: str, hint: str) -> Finding:

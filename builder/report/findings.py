@@ -37,6 +37,7 @@ class Names:
         self.target = str(manifest["target"]["name"])
         self.goal = "this host" if self.target == "host" else self.target
         self.target_is_here = _is_here(manifest["target"], manifest["host"])
+        self._devices = {str(found["name"]) for found in manifest.get("devices", ())}
         self._other_runtime = manifest["target"].get("runtime") != "onnxruntime"
 
     def on_target(self, action: Mapping[str, Any]) -> bool:
@@ -49,6 +50,10 @@ class Names:
             return True
         remote = action["step"] == "benchmark" and not action["name"].endswith("@host") and self._other_runtime
         return self.target_is_here or remote
+
+    def was_there(self, measured_on: str) -> bool:
+        """Say whether what a gate was measured on is the target: it is here, or a device that sent its results."""
+        return self.target_is_here or measured_on in self._devices
 
     def place(self, on_target: bool) -> str:
         if not on_target:

@@ -64,7 +64,7 @@ def _document(facts: Facts, findings: list[Finding], asked: Asked, target: Any) 
         "schema": 1,
         "target": target["name"],
         "runtime": asked.runtime or target["runtime"],
-        "runtime_versions": target["runtime_versions"],
+        "runtime_versions": target["runtime_versions"] if asked.runtime in ("", target["runtime"]) else "",
         "fits": "error" not in worst.values(),
         "nodes": [{**node, "verdict": worst.get(node["name"], "ok")} for node in nodes],
         "findings": [
