@@ -15,6 +15,7 @@ from builder.digest import digest_bytes
 from builder.engine.events import Event, Events
 from builder.engine.node import Node
 from builder.errors import StoreError
+from builder.evidence import PLACES, find_evidence
 from builder.gates import Evidence, judge
 from builder.kit.delivered import kit_digests, kit_is_whole, write_kit, write_kit_again
 from builder.outcomes import Status
@@ -22,22 +23,11 @@ from builder.outputs import OUTPUTS, new_folder, point
 from builder.recipe.locations import shown
 from builder.recipe.schema import Recipe
 from builder.report.manifest import Delivered, make_manifest, read_manifest, same_result, sealed
-from builder.step import Kind
 from builder.store.cas import Entry, Tree
 from builder.store.statcache import StatCache
 from builder.store.store import Store
 
 __all__ = ["Folder", "deliver"]
-
-_PLACES = {
-    Kind.ONNX: "artifacts",
-    Kind.ENGINE: "artifacts",
-    Kind.OPENVINO: "artifacts",
-    Kind.EVALUATION: "measurements",
-    Kind.MEASUREMENT: "measurements",
-    Kind.CONVERSION: "measurements",
-    Kind.PARSER: "measurements",
-}
 
 _EARLIER = "manifest.deferred.json"  # of the build that waited for what devices have sent since
 
@@ -95,18 +85,33 @@ def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, stats: StatCac
         return Folder(shown(final), content.manifest, unchanged=True)
     with new_folder(OUTPUTS / recipe.name) as (part, publish):
         _write(part, content, recipe, nodes, store)
-        if known and content.manifest["devices"]:
-            waited = known["status"] == Status.DEFERRED.word
-            _copy(final / ("manifest.json" if waited else _EARLIER), part / _EARLIER)
+        if content.manifest["devices"] and (earlier := _earlier(recipe.name, nodes, final)):
+            _copy(earlier, part / _EARLIER)
         final = publish()
     if content.manifest["status"] in (Status.BUILT.word, Status.DEFERRED.word):
         point(latest, final)
     return Folder(final, content.manifest, unchanged=False)
 
 
+def _earlier(name: str, nodes: Sequence[Node], newest: Path) -> Path | None:
+    """Return the manifest of the build that waited for what devices have sent: its portable keys are those of now."""
+    keys = {node.action.name: node.portable for node in nodes if node.portable}
+
+    def same(folder: Path) -> dict[str, Any] | None:
+        found = read_manifest(folder) or {"actions": []}
+        theirs = {each["name"]: each["portable"] for each in found["actions"] if each.get("portable")}
+        return found if theirs == keys else None
+
+    folders = [*(OUTPUTS / name).glob("[0-9]*"), *(OUTPUTS / "sweeps").glob("[0-9]*/*")]
+    for folder in sorted(folders, reverse=True):
+        if (found := same(folder)) and found["status"] == Status.DEFERRED.word and not found["devices"]:
+            return folder / "manifest.json"
+    return newest / _EARLIER if same(newest) else None  # the folder that waited was removed
+
+
 def _content(recipe: Recipe, nodes: Sequence[Node], store: Store) -> _Content:
     delivered = _delivered(nodes, store)
-    evidence = _evidence(nodes, delivered, store)
+    evidence = find_evidence(nodes, delivered, store)
     verdicts = judge(recipe, evidence)
     return _Content(make_manifest(recipe, nodes, delivered, verdicts), delivered, evidence)
 
@@ -116,64 +121,10 @@ def _delivered(nodes: Sequence[Node], store: Store) -> Delivered:
     for node in nodes:
         record = node.outcome.record if node.outcome else None
         for port, digest in record.outputs.items() if record else ():
-            place = _PLACES.get(node.action.step.outputs[port]) if node.action.step.rank else None
+            place = PLACES.get(node.action.step.outputs[port]) if node.action.step.rank else None
             path = f"{place}/{node.action.name}" if place else None
             places[node.action.name, port] = (path, store.content.tree(digest))
     return places
-
-
-def _evidence(nodes: Sequence[Node], delivered: Delivered, store: Store) -> Evidence:
-    kinds = {(node.action.name, port): kind for node in nodes for port, kind in node.action.step.outputs.items()}
-    on_host = {node.action.name for node in nodes if node.action.on_host}
-
-    def documents(kind: Kind, name: str) -> dict[str, dict[str, Any]]:
-        found = {place[0]: tree for place, (_, tree) in delivered.items() if kinds[place] is kind}
-        return {action: _document(store, tree, name) for action, tree in found.items()}
-
-    sizes = {
-        action: _shipped_bytes(kinds[action, port], tree)
-        for (action, port), (path, tree) in delivered.items()
-        if path and path.startswith("artifacts/")
-    }
-    makers = [node for node in nodes if _makes_artifacts(node) and _status(node) is not Status.DEFERRED]
-    highest = max((node.action.step.rank for node in makers), default=0)
-    measurements = documents(Kind.MEASUREMENT, "measurement.json")
-    return Evidence(
-        evaluations=documents(Kind.EVALUATION, "evaluation.json"),
-        measurements={name: found for name, found in measurements.items() if name not in on_host},
-        elsewhere={name: found for name, found in measurements.items() if name in on_host},
-        sizes=sizes,
-        finals=[node.action.name for node in makers if node.action.step.rank == highest],
-        conversions=documents(Kind.CONVERSION, "conversion.json"),
-        waiting=_waiting(nodes),
-    )
-
-
-def _shipped_bytes(kind: Kind, tree: Tree) -> int:
-    """Return the size of what is loaded: of an engine, not of what its building left beside it."""
-    return sum(entry.bytes for entry in tree.files if kind is not Kind.ENGINE or entry.path == "engine.plan")
-
-
-def _waiting(nodes: Sequence[Node]) -> str:
-    """Return why the measurement on the target is deferred, or ''."""
-    there = [node.outcome for node in nodes if Kind.MEASUREMENT in node.action.step.outputs.values()]
-    return next((outcome.reason for outcome in there if outcome and outcome.status is Status.DEFERRED), "")
-
-
-def _makes_artifacts(node: Node) -> bool:
-    step = node.action.step
-    return step.rank > 0 and any(_PLACES.get(kind) == "artifacts" for kind in step.outputs.values())
-
-
-def _status(node: Node) -> Status:
-    assert node.outcome is not None
-    return node.outcome.status
-
-
-def _document(store: Store, tree: Tree, name: str) -> dict[str, Any]:
-    entry = next(entry for entry in tree.files if entry.path == name)
-    document: dict[str, Any] = json.loads(store.content.read(entry))
-    return document
 
 
 def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node], store: Store) -> dict[str, Any]:

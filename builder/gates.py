@@ -25,6 +25,9 @@ class Evidence:
     finals: Sequence[str]  # the actions at the end of the chain
     conversions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # exported models beside their source
     waiting: str = ""  # why nothing was measured on the target
+    awaited: Mapping[str, str] = field(default_factory=dict)  # evaluations to come -> the target they wait for
+    lost: Mapping[str, str] = field(default_factory=dict)  # evaluations that will not come -> why
+    unmade: Mapping[str, str] = field(default_factory=dict)  # artifacts to come -> the target they wait for
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,37 @@ def _worst_of(judge_one: Judge) -> Judge:
 
     def judge_all(gate: Gate, evidence: Evidence) -> Verdict:
         names = list(evidence.evaluations)
-        if gate.action or len(names) < 2 or len({name.partition("@")[0] for name in names}) > 1:
+        nothing_yet = evidence.awaited and not names and not evidence.lost
+        if gate.action in evidence.awaited or (nothing_yet and not gate.action):
+            return _waits(gate, evidence.awaited)
+        if gate.action:
             return judge_one(gate, evidence)
+        if len(names) < 2 or len({name.partition("@")[0] for name in names}) > 1:
+            return _still_open(judge_one(gate, evidence), evidence)
         verdicts = [judge_one(replace(gate, action=name), evidence) for name in names]
-        return replace(max(reversed(verdicts), key=_badness), gate=gate)
+        return _still_open(replace(max(reversed(verdicts), key=_badness), gate=gate), evidence)
 
     return judge_all
+
+
+def _still_open(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """Say of a limit that is kept so far what else must keep it; one that is broken already stays broken."""
+    if verdict.status is not GateStatus.PASSED:
+        return verdict
+    for name, why in evidence.lost.items():
+        return Verdict(verdict.gate, GateStatus.UNMEASURED, message=f"{verdict.gate.label}: {name} {why}")
+    if evidence.awaited:
+        return replace(verdict, message=f"{verdict.message}; on the host: {_who_waits(evidence.awaited)}")
+    return verdict
+
+
+def _waits(gate: Gate, awaited: Mapping[str, str]) -> Verdict:
+    them = {name: target for name, target in awaited.items() if gate.action in ("", name)}
+    return Verdict(gate, GateStatus.DEFERRED, message=f"{gate.label}: {_who_waits(them)}")
+
+
+def _who_waits(awaited: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} waits for {target}" for name, target in awaited.items())
 
 
 def _badness(verdict: Verdict) -> tuple[int, float]:
@@ -136,6 +164,8 @@ def _fidelity(gate: Gate, evidence: Evidence) -> Verdict:
 
 def _size(gate: Gate, evidence: Evidence) -> Verdict:
     names = evidence.sizes if gate.action else evidence.finals
+    if gate.action in evidence.unmade or (evidence.unmade and not names):
+        return _waits(gate, evidence.unmade)
     if not names:
         return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the recipe makes no artifact")
     found = _one(gate, {name: {"bytes": evidence.sizes.get(name)} for name in names}, "step")
@@ -144,7 +174,10 @@ def _size(gate: Gate, evidence: Evidence) -> Verdict:
     if found["bytes"] is None:
         return Verdict(gate, GateStatus.UNMEASURED, message=f"{gate.label}: the artifact was not made")
     value = found["bytes"] / _MIB
-    return _limit(gate, value <= gate.limit, round(value, 6), None, "host", f"the artifact has {value:.3f} MiB")
+    words = f"the artifact has {value:.3f} MiB"
+    if evidence.unmade and not gate.action:
+        words = f"the model has {value:.3f} MiB, what is made of it does not exist yet ({_who_waits(evidence.unmade)})"
+    return _limit(gate, value <= gate.limit, round(value, 6), None, "host", words)
 
 
 def _latency(gate: Gate, evidence: Evidence) -> Verdict:

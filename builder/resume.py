@@ -176,8 +176,7 @@ def _earlier(result: Result, store: Store) -> str:
     ]
     if not found:
         return ""
-    newer = max(found) > result.taken_at
-    return f"; that of {max(found)} is newer and counts" if newer else f"; that of {max(found)} counts no longer"
+    return f"; that of {found[-1]} counts no longer"
 
 
 def _label(result: Result, store: Store) -> str:

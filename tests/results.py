@@ -100,10 +100,11 @@ class Sent:
         self.predictions(outputs_of(self.project, model))
         self._times()
 
-    def predictions(self, outputs: Any) -> None:
+    def predictions(self, outputs: Any, *, split: str = "test") -> None:
         folder = "evaluate@tensorrt/predictions"
         named = {"name": "scores", "role": "output", "dtype": "float32", "shape": list(outputs.shape)}
-        tensors = {"schema": 1, "samples": len(outputs), "tensors": [{**named, "file": "outputs/0.bin"}]}
+        about = {"schema": 1, "split": split, "samples": len(outputs)}
+        tensors = {**about, "tensors": [{**named, "file": "outputs/0.bin"}]}
         self.files[f"{folder}/tensors.json"] = json.dumps(tensors).encode()
         self.files[f"{folder}/outputs/0.bin"] = outputs.astype("<f4").tobytes()
 
@@ -129,7 +130,8 @@ class Sent:
             )
         return {
             "schema": 1,
-            "kit": self.kit(),
+            "kit": self.kit()["digest"],
+            "program": self.kit()["program"],
             "name": "small_jetson",
             "portable": self.portable,
             "device": self.device,
@@ -138,9 +140,9 @@ class Sent:
             "actions": actions,
         }
 
-    def kit(self) -> str:
-        document = json.loads((self.build / "kit" / "kit.json").read_text(encoding="utf-8"))
-        return str(document["digest"])
+    def kit(self) -> dict[str, str]:
+        document: dict[str, str] = json.loads((self.build / "kit" / "kit.json").read_text(encoding="utf-8"))
+        return document
 
     def write(self, path: Path, **extra: bytes) -> Path:
         """Write the archive; `extra` files are in it and result.json knows nothing of them."""

@@ -310,6 +310,17 @@ def test_what_the_target_does_not_run_is_not_compiled_for_it(
     assert reason in done.stderr
 
 
+def test_threads_that_a_devices_program_would_not_use_are_refused(project: Project) -> None:
+    relu(project)
+    pi = ("plan", "model=mine", "steps=[benchmark]", "target=raspberry_pi_5")
+
+    refused, fits = project.run(*pi, "steps.benchmark.threads=4"), project.run(*pi, "steps.benchmark.threads=1")
+
+    assert (refused.returncode, fits.returncode) == (2, 0), fits.stderr
+    assert "steps.benchmark.threads: 4 threads cannot be asked for on raspberry_pi_5" in refused.stderr
+    assert "hint: write steps.benchmark.threads=1" in refused.stderr
+
+
 def test_the_host_is_checked_when_asked_and_not_in_a_build(small: Project) -> None:
     checked = small.run("check", "recipe=small")
     planned = json.loads(small.run("plan", "recipe=small", "output=json").stdout)

@@ -26,6 +26,7 @@ from users import User, open_folder
 
 from builder.device.energy import find_meter
 from builder.device.files import canonical
+from builder.device.itself import program_digest
 from builder.device.machine import describe_device
 from builder.runtimes.machine import board
 from builder.runtimes.tensorrt import has_gpu
@@ -94,6 +95,7 @@ def test_a_result_holds_the_engine_the_outputs_and_the_times_each_by_its_digest(
     stated = {name: value for name, value in document.items() if name != "digest"}
     assert document["digest"] == hashlib.sha256(canonical(stated)).hexdigest()
     assert (document["schema"], document["kit"], document["portable"]) == (1, kit["digest"], kit["portable"])
+    assert document["program"] == kit["program"] == program_digest()
     assert {name: done["status"] for name, done in document["actions"].items()} == {
         "compile": "built",
         "evaluate@tensorrt": "built",
@@ -193,14 +195,14 @@ def test_a_gpu_of_another_kind_is_refused(home: Project, tmp_path: Path) -> None
     done = device.resume()
 
     assert done.returncode == 3
-    assert "of compute capability 8.7; the GPU here has 8.6" in done.stderr
+    assert "of compute capability 8.7; this machine has 8.6" in done.stderr
 
 
 def test_another_version_of_tensorrt_is_refused(device: Device) -> None:
     done = device.resume(TRTEXEC_VERSION="v8502")
 
     assert done.returncode == 3
-    assert "with tensorrt >=10.3,<12; here it is 8.5.2" in done.stderr
+    assert "with tensorrt >=10.3,<12; this machine has 8.5.2" in done.stderr
 
 
 def test_a_device_without_tensorrt_is_told_what_is_missing(device: Device) -> None:
@@ -232,6 +234,18 @@ def test_an_edited_list_of_files_is_found(device: Device) -> None:
     done = device.resume()
 
     assert (done.returncode, "kit.json in the kit is not what it was" in done.stderr) == (2, True)
+
+
+def test_a_kit_for_another_version_of_the_program_is_refused(device: Device) -> None:
+    document = json.loads((device.kit / "kit.json").read_text()) | {"program": "0" * 64}
+    stated = {name: value for name, value in document.items() if name != "digest"}
+    document["digest"] = hashlib.sha256(canonical(stated)).hexdigest()
+    (device.kit / "kit.json").write_text(json.dumps(document))
+
+    done = device.resume()
+
+    assert (done.returncode, device.calls) == (2, [])
+    assert "the kit was made for another version of the program that finishes it" in done.stderr
 
 
 def test_another_schema_is_refused_in_one_sentence(device: Device) -> None:

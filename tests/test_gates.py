@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from builder.gates import Evidence, Verdict, judge
 from builder.outcomes import GateStatus
 from builder.recipe.compose import compose
-from builder.recipe.schema import Recipe
+from builder.recipe.schema import Gate, Recipe
 
 
 def evaluation(drop: float = 0.004, high: float = 0.012, **more: Any) -> dict[str, Any]:
@@ -173,3 +174,48 @@ def test_a_limit_that_names_neither_holds_for_the_model_and_for_what_is_compiled
 
     assert (found.status.word, found.gate.label) == (status, gate.lstrip("+").removeprefix("gates.").partition("=")[0])
     assert says in found.message
+
+
+WAITS = {"awaited": {"evaluate@tensorrt": "jetson_orin"}}
+
+
+@pytest.mark.parametrize("gate", ["gates.max_accuracy_drop=0.01", "gates.min_agreement=0.9", "gates.min_snr_db=20"])
+def test_a_limit_that_the_host_keeps_says_what_still_waits_for_the_target(gate: str) -> None:
+    found = verdict(gate, **WAITS)
+
+    assert (found.status, found.measured_on) == (GateStatus.PASSED, "host")
+    assert found.message.endswith("; on the host: evaluate@tensorrt waits for jetson_orin")
+
+
+def test_a_limit_that_the_host_breaks_waits_for_nothing() -> None:
+    found = verdict("gates.max_accuracy_drop=0.001", **WAITS)
+
+    assert found.status is GateStatus.FAILED
+    assert "waits" not in found.message
+
+
+@pytest.mark.parametrize("drop", [0.004, 0.5])
+def test_an_evaluation_that_the_device_could_not_make_is_not_passed_over(drop: float) -> None:
+    lost = {"evaluate@tensorrt": "was not finished on Orin"}
+    found = verdict("gates.max_accuracy_drop=0.01", evaluations={"evaluate": evaluation(drop)}, lost=lost)
+
+    assert found.status is (GateStatus.UNMEASURED if drop < 0.01 else GateStatus.FAILED)
+    assert ("evaluate@tensorrt was not finished on Orin" in found.message) == (drop < 0.01)
+
+
+def test_a_limit_that_names_what_is_still_to_come_waits() -> None:
+    gates = (Gate("max_accuracy_drop", 1, action="evaluate@tensorrt"), Gate("max_size_mib", 1, action="compile"))
+    drop, size = judge(replace(recipe(), gates=gates), evidence(**WAITS, unmade={"compile": "jetson_orin"}))
+
+    assert (drop.status, size.status) == (GateStatus.DEFERRED, GateStatus.DEFERRED)
+    assert "evaluate@tensorrt waits for jetson_orin" in drop.message
+    assert "compile waits for jetson_orin" in size.message
+
+
+def test_the_size_of_a_model_is_not_taken_for_that_of_the_engine_that_is_not_made() -> None:
+    found = verdict("gates.max_size_mib=1", unmade={"compile": "jetson_orin"})
+
+    assert found.status is GateStatus.PASSED
+    assert "the model has 1.000 MiB, what is made of it does not exist yet (compile waits for jetson_orin)" in (
+        found.message
+    )

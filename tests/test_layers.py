@@ -28,6 +28,7 @@ LAYERS = [
     ["gates", "outputs"],
     ["engine"],
     ["locking", "report"],
+    ["evidence"],
     ["deliver", "kit"],
     ["build"],
     ["api", "check", "init", "verify", "diff", "cache", "toolchain", "lock", "resume"],

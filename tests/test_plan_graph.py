@@ -102,7 +102,7 @@ def test_what_is_deferred_is_dashed_and_says_why(small: Project) -> None:
     digraph = draw(small, *words, "--graph=dot")
     number = re.search(r'(n\d+)\{\{"benchmark<br/>deferred', chart)
 
-    assert re.search(r"~ benchmark +deferred +model=quantize, baseline=model +<- this machine is", tree)
+    assert re.search(r"~ benchmark +deferred +model=quantize, baseline=model, tensors=tensors +<- this machine", tree)
     assert number
     assert f'n0 -.->|"baseline"| {number[1]}' in chart
     assert f'n0 -> {number[1]} [label="baseline", style=dashed];' in digraph

@@ -528,8 +528,8 @@ def test_a_plan_has_every_input_before_its_user_or_is_refused(
     except RecipeError:
         return
     check_order(actions)
-    names = {action.name.partition("@")[0] for action in actions if not action.lazy}
-    assert names - {"check", "parser", "tensors"} == {SOURCE, *(use.name for use in uses)}
+    found = {action.name.partition("@")[0] for action in actions if not action.lazy}
+    assert found - {"check", "parser", "tensors"} == {SOURCE, *(use.name for use in uses)}
 
 
 def check_order(actions: Sequence[Action]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -211,6 +212,14 @@ def no_time(document: dict[str, Any]) -> None:
     document["taken_at"] = "yesterday"
 
 
+def absurd_time(document: dict[str, Any]) -> None:
+    document["taken_at"] = "0001-01-01T00:00:00+05:00"
+
+
+def no_program(document: dict[str, Any]) -> None:
+    del document["program"]
+
+
 def no_name(document: dict[str, Any]) -> None:
     document["device"]["name"] = "a\x1b[2J"
 
@@ -223,6 +232,8 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another schema": (other_schema, "has schema 2, and this version reads schema 1"),
     "no device": (no_device, "device is missing"),
     "no time": (no_time, "Invalid isoformat string: 'yesterday'"),
+    "a time that nobody has": (absurd_time, "taken_at: '0001-01-01T00:00:00+05:00' is no date"),
+    "no program": (no_program, "program is missing"),
     "a name that steers a terminal": (no_name, "device.name: expected a name"),
     "another size": (larger, "orin.result.tar is not what the device wrote"),
     "a name that leads out": (leads_out, "which leads out of it"),
@@ -317,14 +328,85 @@ def test_numbers_that_do_not_fit_the_recipe_file_nothing(waiting: Project) -> No
     assert nothing_is_filed(waiting)
 
 
-def test_a_device_that_was_given_fewer_samples_is_judged_on_those(waiting: Project) -> None:
-    sent = Sent(waiting, latest(waiting))
-    sent.predictions(outputs_of(waiting, latest(waiting) / "artifacts/quantize/model.onnx")[:50])
-    take(waiting, sent.write(waiting.folder / "orin.result.tar"))
-    measured = latest(waiting) / "measurements"
+@pytest.mark.parametrize("port", ["evaluate@tensorrt/evaluation", "benchmark/measurement"])
+def test_a_document_that_is_made_here_is_taken_from_no_device(waiting: Project, port: str) -> None:
+    sent, name = Sent(waiting, latest(waiting)), port.partition("/")[0]
+    document = b'{"metrics": {"top1": {"drop": -0.9}}}'
+    kept = {path: data for path, data in sent.files.items() if not path.startswith(f"{name}/")}
+    sent.files = {**kept, f"{port}/{port.rpartition('/')[2]}.json": document}
+    done = take(waiting, sent.write(waiting.folder / "orin.result.tar"))
 
-    assert read_manifest_of(measured / "evaluate@tensorrt" / "evaluation.json")["samples"] == 50
-    assert read_manifest_of(measured / "evaluate" / "evaluation.json")["samples"] == 60
+    assert done.returncode == 2
+    assert f"the result brings a finished {port}, which is made here and taken from no device" in done.stderr
+    assert nothing_is_filed(waiting)
+
+
+ABSURD: dict[str, tuple[dict[str, Any], str]] = {
+    "seconds": ({"seconds": -5}, "the result says that compile took -5 seconds"),
+    "a nested fact": ({"facts": {"layers": {"a": [1]}}}, "the result's fact 'layers' of compile is no text and no"),
+    "no folder": ({"files": {"engine": {"sha256": hashlib.sha256(b"plan").hexdigest(), "bytes": 4}}}, "a device sends"),
+}
+
+
+@pytest.mark.parametrize("what", ABSURD)
+def test_an_action_that_cannot_have_been_is_refused_in_a_sentence(waiting: Project, what: str) -> None:
+    told, words = ABSURD[what]
+    sent = Sent(waiting, latest(waiting), change=lambda document: document["actions"]["compile"].update(told))
+    if "files" in told:
+        sent.files["compile/engine"] = b"plan"
+    done = take(waiting, sent.write(waiting.folder / "orin.result.tar"))
+
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert nothing_is_filed(waiting)
+
+
+def test_what_a_device_could_not_evaluate_passes_no_limit_on_the_drop(waiting: Project) -> None:
+    before = {gate["name"]: gate["message"] for gate in read_manifest(latest(waiting))["gates"]}
+    done = take(waiting, send(waiting, failed=("evaluate@tensorrt",)))
+
+    assert "on the host: evaluate@tensorrt waits for jetson_orin" in before["max_accuracy_drop"]
+    assert "does not exist yet (compile waits for jetson_orin)" in before["max_size_mib"]
+    assert done.returncode == 1
+    assert f"evaluate@tensorrt was not finished on {ORIN['name']}" in done.stdout
+
+
+def test_the_manifest_that_is_kept_is_that_of_the_kits_build(waiting: Project) -> None:
+    before, archive = read_manifest(latest(waiting)), send(waiting)
+    waiting.write("recipes/small_jetson.yaml", RECIPE.replace("runs: 20", "runs: 30"))
+    waiting.run("recipe=small_jetson")
+    other = read_manifest(latest(waiting))
+    waiting.write("recipes/small_jetson.yaml", RECIPE)
+    done = take(waiting, archive)
+
+    assert done.returncode == 0, done.stderr
+    assert other["actions"] != before["actions"]
+    assert read_manifest_of(latest(waiting) / "manifest.deferred.json") == before
+
+
+def test_a_device_that_was_given_fewer_samples_is_judged_on_those(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "project", symlinks=True)
+    project = Project(tmp_path / "project")
+    deferred_build(project, "steps.evaluate.samples=50")
+    sent = Sent(project, latest(project))
+    sent.predictions(outputs_of(project, latest(project) / "artifacts/quantize/model.onnx")[:50])
+    done = take(project, sent.write(project.folder / "orin.result.tar"))
+    actions = {action["name"]: action for action in read_manifest(latest(project))["actions"]}
+
+    assert done.returncode == 0, done.stderr
+    assert {actions[name]["facts"]["samples"] for name in ("tensors", "evaluate@tensorrt")} == {"50 of 60"}
+
+
+@pytest.mark.parametrize(("count", "split"), [(1, "test"), (60, "calibration")])
+def test_other_samples_than_a_device_was_given_are_refused(waiting: Project, count: int, split: str) -> None:
+    sent = Sent(waiting, latest(waiting))
+    sent.predictions(outputs_of(waiting, latest(waiting) / "artifacts/quantize/model.onnx")[:count], split=split)
+    done = take(waiting, sent.write(waiting.folder / "orin.result.tar"))
+
+    why = f"the device ran {count} samples, and 60 were given to it" if count != 60 else f"ran the split '{split}'"
+    assert (done.returncode, why in done.stderr) == (1, True), done.stderr
+    assert nothing_is_filed(waiting)
 
 
 def test_a_broken_limit_on_the_devices_number_fails_the_build(waiting: Project) -> None:
@@ -369,7 +451,7 @@ def test_a_device_can_be_named_whatever_it_is_called(built: Path, monkeypatch: p
         assert compose(["recipe=small_jetson", setting(name)]).target.device == name
 
 
-def test_of_two_measurements_of_one_device_the_newest_counts(waiting: Project) -> None:
+def test_of_two_measurements_of_one_device_the_last_that_came_counts(waiting: Project) -> None:
     later = send(waiting, "later", latency_ns=500_000, taken_at="2026-11-21T08:00:00+00:00", engine=b"another engine")
     early = send(waiting, "early")
     take(waiting, early)
@@ -382,16 +464,88 @@ def test_of_two_measurements_of_one_device_the_newest_counts(waiting: Project) -
     assert (latest(waiting) / "artifacts/compile/engine.plan").read_bytes() == b"another engine"
 
 
-def test_an_older_measurement_that_comes_later_does_not_count(waiting: Project) -> None:
-    later = send(waiting, "later", latency_ns=500_000, taken_at="2026-11-21T08:00:00+00:00")
-    early = send(waiting, "early", engine=b"an older engine")
-    take(waiting, later)
-    second = take(waiting, early)
+def test_a_device_whose_clock_is_slow_counts_when_its_result_came_last(waiting: Project) -> None:
+    first = send(waiting, "first", taken_at="2026-11-21T08:00:00+00:00")
+    slow = send(waiting, "slow", latency_ns=500_000, taken_at="1970-01-01T00:02:00+00:00", engine=b"another engine")
+    take(waiting, first)
+    second = take(waiting, slow)
 
-    assert "that of 2026-11-21T08:00:00+00:00 is newer and counts" in second.stderr
+    assert "that of 2026-11-21T08:00:00+00:00 counts no longer" in second.stderr
     assert "p50 is 0.500 ms" in second.stdout
     assert set(statuses(waiting).values()) == {"cached"}
+    assert (latest(waiting) / "artifacts/compile/engine.plan").read_bytes() == b"another engine"
+
+
+def forget(project: Project, device: str) -> None:
+    """Remove the records of a device from the store, and leave the index as it is."""
+    entries = [json.loads(path.read_text())["entry"] for path in (project.store / "devices").glob("*/*.json")]
+    for key in (entry["key"] for entry in entries if entry["device"]["name"] == device):
+        [place] = (project.store / "ac").rglob(key)
+        shutil.rmtree(place)
+
+
+def test_a_device_whose_records_are_gone_is_not_one_of_several(waiting: Project) -> None:
+    first, second = send(waiting), send(waiting, "agx", device=AGX)
+    take(waiting, first)
+    take(waiting, second)
+    forget(waiting, str(AGX["name"]))
+    done = waiting.run("recipe=small_jetson")
+
+    assert done.returncode == 0, done.stderr
+    assert f"measured on {ORIN['name']}" in done.stdout
+
+
+def test_an_earlier_result_counts_again_where_the_later_is_gone(waiting: Project) -> None:
+    first, second = send(waiting), send(waiting, "second", latency_ns=500_000, engine=b"another engine")
+    take(waiting, first)
+    take(waiting, second)
+    newest = max(
+        (json.loads(path.read_text())["entry"] for path in (waiting.store / "devices").glob("*/*.json")),
+        key=lambda entry: str(entry["filed_at"]),
+    )["result"]
+    for path in (waiting.store / "devices").glob(f"*/{newest}.json"):
+        [place] = (waiting.store / "ac").rglob(json.loads(path.read_text())["entry"]["key"])
+        shutil.rmtree(place)
+    done = waiting.run("recipe=small_jetson")
+
+    assert done.returncode == 0, done.stderr
     assert (latest(waiting) / "artifacts/compile/engine.plan").read_bytes() == b"an engine of a Jetson"
+
+
+OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+    "another processor": (
+        {"name": "NVIDIA H100", "arch": "x86_64", "tensorrt": "8.5.2"},
+        "which is aarch64; the result is of NVIDIA H100, which is x86_64",
+    ),
+    "another GPU": ({"compute_capability": "7.2"}, "of compute capability 8.7;"),
+    "another TensorRT": ({"tensorrt": "8.5.2"}, "which has 8.5.2"),
+    "no TensorRT": ({"tensorrt": None}, "which has none"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_result_of_what_is_not_the_target_is_refused(waiting: Project, what: str) -> None:
+    facts, words = OTHERS[what]
+    sent = Sent(waiting, latest(waiting))
+    sent.device |= facts
+    done = take(waiting, sent.write(waiting.folder / "orin.result.tar"))
+
+    assert done.returncode == 2, done.stdout
+    assert "the recipe is for jetson_orin, " in done.stderr
+    assert words in done.stderr
+    assert nothing_is_filed(waiting)
+
+
+def another_program(document: dict[str, Any]) -> None:
+    document["program"] = "0" * 64
+
+
+def test_a_result_of_another_program_is_refused(waiting: Project) -> None:
+    done = take(waiting, send(waiting, change=another_program))
+
+    assert done.returncode == 2, done.stdout
+    assert "this result was made by another program than its key says" in done.stderr
+    assert nothing_is_filed(waiting)
 
 
 def test_verify_does_not_judge_what_only_the_device_can_make_again(waiting: Project) -> None:

@@ -135,6 +135,25 @@ def test_a_device_that_is_not_the_target_ends_with_3(tmp_path: Path, server: Ser
     assert "compute capability 8.7" in done.stderr
 
 
+def test_a_kit_that_was_damaged_there_is_sent_again(tmp_path: Path, server: Server) -> None:
+    project = Project(tmp_path / "project")
+    kit = build_kit(project, capability="8.7")
+    server.admit(project)
+    project.run("recipe=kitted", f"target.host={HOST}")
+    [there] = [work / "kit" for work in server.work]
+    for name, damage in (("model/model.onnx", b"another model"), ("resume.pyz", b"no program")):
+        (there / name).chmod(0o644)
+        (there / name).write_bytes(damage)
+        done = project.run("recipe=kitted", f"target.host={HOST}")
+
+        assert f"the kit on {HOST} is not what was sent; it is sent again" in done.stderr
+        assert done.returncode == 3, done.stderr  # the kit is whole again, and the device not its target
+        assert (there / name).read_bytes() == (kit / name).read_bytes()
+
+    again = project.run("recipe=kitted", f"target.host={HOST}")
+    assert "it is sent again" not in again.stderr
+
+
 @pytest.mark.parametrize("host", ["-oProxyCommand=touch outside", "a;touch outside", "$(touch outside)@a", "a b", ""])
 def test_a_host_that_is_no_name_never_reaches_a_shell(waiting: Project, host: str) -> None:
     done = waiting.run("recipe=kitted", f"target.host='{host}'")

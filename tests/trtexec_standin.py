@@ -57,9 +57,11 @@ def build(words: dict[str, str]) -> int:
     onnx.checker.check_model(words["onnx"])
     model = Path(words["onnx"]).read_bytes()
     real = real_engine(words) if "TRTEXEC_RTX" in os.environ else b""
-    Path(words["saveEngine"]).write_bytes(MAGIC + len(model).to_bytes(8, "little") + model + real)
+    random = os.urandom(8)  # two engines of a model are never the same
+    Path(words["saveEngine"]).write_bytes(MAGIC + len(model).to_bytes(8, "little") + model + random + real)
     Path(words["exportLayerInfo"]).write_text(json.dumps({"Layers": [], "Bindings": []}))
-    Path(words["timingCacheFile"]).write_bytes(b"times")
+    cache = Path(words["timingCacheFile"])
+    cache.write_bytes((cache.read_bytes() if cache.exists() else b"") + b"times")
     return 0
 
 

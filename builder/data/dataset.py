@@ -12,7 +12,16 @@ from builder.data.sample import Sample
 from builder.errors import DataError, did_you_mean
 from builder.specs import Data, Reader, Split
 
-__all__ = ["Sample", "check_no_overlap", "class_names", "expected_count", "sample_digests", "samples", "split_files"]
+__all__ = [
+    "Sample",
+    "check_no_overlap",
+    "class_names",
+    "expected_count",
+    "in_words",
+    "sample_digests",
+    "samples",
+    "split_files",
+]
 
 
 def split_files(data: Data, splits: Iterable[str]) -> dict[str, list[Path]]:
@@ -40,6 +49,12 @@ def expected_count(data: Data, split: str) -> int:
     part = _split(data, split)
     low, high = part.portion
     return round(reader_of(data).count(data, part) * (high - low))
+
+
+def in_words(data: Data, split: str, count: int) -> str:
+    """Say how many samples of a split were taken, such as '256 of 10,000'; '60' where these are all."""
+    total, estimated = expected_count(data, split), _split(data, split).portion != [0, 1]
+    return f"{count:,} of {'about ' if estimated else ''}{total:,}" if count < total else f"{count:,}"
 
 
 def class_names(data: Data, split: str) -> list[str]:

@@ -42,6 +42,7 @@ class Program(Driver):
 
     def build(self, request: BuildRequest, layers: Path, log: Path) -> dict[str, Any]:
         command = [*trtexec.build_command(request, self.version, self._program), f"--exportLayerInfo={layers}"]
+        trtexec.begin_cache(request)
         run(command, log)
         if not Path(request.engine).is_file():
             raise Failed("trtexec ended well and left no engine")

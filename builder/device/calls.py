@@ -8,7 +8,7 @@ from typing import Any
 
 from builder.device.driver import Feed
 from builder.device.files import remove
-from builder.device.kit import Kit
+from builder.device.kit import Given
 from builder.device.stop import Failed
 from builder.device.tensors import Distance, nbytes, unpack_values
 from builder.device.work import Work
@@ -24,7 +24,7 @@ def run_calls(work: Work, engine: Path, calls: Path, total: int, told: Callable[
     missing = [index for index in range(total) if not _file(calls, index).exists()]
     for start in range(0, len(missing), work.driver.at_once):
         chosen = missing[start : start + work.driver.at_once]
-        feeds = [feed_of(work.kit, index, calls / f"in{index:06}") for index in chosen]
+        feeds = [feed_of(work.given, index, calls / f"in{index:06}") for index in chosen]
         passing = [_file(calls, index).with_suffix(".part") for index in chosen]
         work.driver.run(engine, feeds, work.tensors(), passing)
         for index, done in zip(chosen, passing):
@@ -37,14 +37,14 @@ def _file(calls: Path, index: int) -> Path:
     return calls / f"{index:06}.bin"
 
 
-def feed_of(kit: Kit, index: int, folder: Path) -> Feed:
+def feed_of(given: Given, index: int, folder: Path) -> Feed:
     """Write what one call takes into a folder, a file for each input, and return the files."""
     remove(folder)
     folder.mkdir(parents=True)
     feed = {}
-    for number, tensor in enumerate(kit.tensors_of("input")):
+    for number, tensor in enumerate(given.tensors("input")):
         file = feed[tensor["name"]] = (folder / f"{number}.bin").resolve()
-        file.write_bytes(_slice(kit, tensor, index))
+        file.write_bytes(given.values(tensor, index))
     return feed
 
 
@@ -53,10 +53,10 @@ def compare(work: Work, calls: Path) -> dict[str, Any]:
     near = Distance()
     for index, file in enumerate(sorted(calls.glob("*.bin"))):
         content, start = file.read_bytes(), 0
-        for tensor in work.kit.tensors_of("expected"):
+        for tensor in work.given.tensors("expected"):
             found = content[start : start + nbytes(tensor)]
             start += nbytes(tensor)
-            near.add(*(unpack_values(each, tensor["dtype"]) for each in (found, _slice(work.kit, tensor, index))))
+            near.add(*(unpack_values(each, tensor["dtype"]) for each in (found, work.given.values(tensor, index))))
     least, snr_db = _LEAST_DB["int8" in work.kit.models["candidate"]["precisions"]], near.snr_db
     if not near.finite:
         raise Failed("the engine computes something else: some outputs are infinite or no numbers")
@@ -66,13 +66,3 @@ def compare(work: Work, calls: Path) -> dict[str, Any]:
             f"rounding keeps {least:g} dB and more"
         )
     return {"snr_db": None if snr_db is None else round(snr_db, 3), "max_abs_difference": near.max_abs}
-
-
-def _slice(kit: Kit, tensor: dict[str, Any], index: int) -> bytes:
-    """Return one call's bytes of a tensor."""
-    size = nbytes(tensor)
-    part: bytes
-    with (kit.folder / "tensors" / tensor["file"]).open("rb") as file:
-        file.seek(index * size)
-        part = file.read(size)
-    return part

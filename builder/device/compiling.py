@@ -18,7 +18,7 @@ _CHECKED = 8  # calls that are compared before an engine counts
 def compile_engine(work: Work, name: str, part: Path) -> dict[str, Any]:
     """Build the model's engine, and compare it with what ONNX Runtime made at home. Raises Failed."""
     facts = build_engine(work, "candidate", part / "engine")
-    calls, count = part / "calls", min(_CHECKED, work.kit.tensors["calls"])
+    calls, count = part / "calls", min(_CHECKED, work.given.calls)
     work.say(f"{name}: the engine is built; runs it on {count} samples to compare")
     calls.mkdir()
     run_calls(work, (part / "engine" / work.driver.artifact).resolve(), calls, count, lambda _done: None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from builder.device.calls import compare, run_calls
 from builder.device.files import write_json
-from builder.device.kit import Kit
+from builder.device.kit import Given
 from builder.device.tensors import nbytes
 from builder.device.work import Work
 
@@ -19,9 +19,9 @@ _EVERY_S = 5  # of what is said on the way
 
 
 def evaluate(work: Work, name: str, part: Path) -> dict[str, Any]:
-    """Run every sample of the kit; what was run before a break is not run again. Raises Failed."""
-    kit, total = work.kit, work.kit.tensors["calls"]
-    calls = work.journal.continued(name)
+    """Run every sample that the action is given; what was run before a break is not run again. Raises Failed."""
+    given, total = work.given, work.given.calls
+    calls = work.journal.continued(name, work.used)
     began, before = time.monotonic(), len(list(calls.glob("*.bin")))
     told_at = began
     work.say(f"{name}: {before} of {total} calls were run before" if before else f"{name}: runs {total} calls")
@@ -35,16 +35,16 @@ def evaluate(work: Work, name: str, part: Path) -> dict[str, Any]:
 
     run_calls(work, work.engine, calls, total, told)
     near = compare(work, calls)
-    count = len(kit.tensors_of("expected"))
-    tensors = [_joined(kit, calls, index, part / "predictions") for index in range(count)]
-    document = {"schema": 1, "samples": kit.tensors["samples"], "tensors": tensors}
+    count = len(given.tensors("expected"))
+    tensors = [_joined(given, calls, index, part / "predictions") for index in range(count)]
+    document = {"schema": 1, "split": given.split, "samples": given.samples, "tensors": tensors}
     write_json(part / "predictions" / "tensors.json", document)
-    return {"samples": kit.tensors["samples"], "driver": work.driver.name, **near}
+    return {"samples": given.samples, "driver": work.driver.name, **near}
 
 
-def _joined(kit: Kit, calls: Path, index: int, folder: Path) -> dict[str, Any]:
+def _joined(given: Given, calls: Path, index: int, folder: Path) -> dict[str, Any]:
     """Write one output of all calls, without what filled up the last, and return what it is."""
-    outputs, samples = kit.tensors_of("expected"), kit.tensors["samples"]
+    outputs, samples = given.tensors("expected"), given.samples
     tensor, start = outputs[index], sum(nbytes(each) for each in outputs[:index])
     batch = tensor["shape"][0] if tensor["batched"] else 1
     left = samples * nbytes(tensor) // batch

@@ -14,6 +14,7 @@ from builder.device.stop import Stop
 __all__ = ["Journal"]
 
 _DONE = "done.json"
+_USED = "used.json"
 
 
 class Journal:
@@ -32,15 +33,19 @@ class Journal:
     def close(self) -> None:
         self._lock.close()
 
-    def kept(self, name: str) -> dict[str, Any] | None:
-        """Return what is kept of an action: seconds, facts, files. None where it is not done, or not intact."""
+    def kept(self, name: str, used: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+        """Return what is kept of an action: seconds, facts, files. None where it is not done, or not intact.
+
+        Nor is it kept where it used anything else than `used`: the digest of what each action before it made.
+        """
         folder = self.folder / name
         try:
             done: dict[str, Any] = read_json(folder / _DONE)
             found = {path: _entry(folder / path) for path in files_below(folder) if path != _DONE}
-        except (OSError, ValueError):
+            same = (done.pop("used"), done["files"]) == (dict(used or {}), found)
+        except (OSError, ValueError, KeyError):
             return None
-        return done if found == done["files"] else None
+        return done if same else None
 
     def begin(self, name: str) -> Path:
         """Return an empty folder in which an action is done."""
@@ -49,25 +54,35 @@ class Journal:
         part.mkdir(parents=True)
         return part
 
-    def continued(self, name: str) -> Path:
-        """Return a folder in which an action goes on where it was broken off."""
+    def continued(self, name: str, used: Mapping[str, str]) -> Path:
+        """Return a folder in which an action goes on where it was broken off, if it used the same then."""
         part = self.folder / f".{name}.calls"
-        part.mkdir(parents=True, exist_ok=True)
+        if _noted(part / _USED) != used:
+            remove(part)
+            write_json(part / _USED, dict(used))
         return part
 
-    def finish(self, name: str, part: Path, facts: Mapping[str, Any], seconds: float) -> None:
-        """Keep an action that is done. From here on a second resume leaves it out."""
+    def finish(self, name: str, part: Path, facts: Mapping[str, Any], seconds: float, used: Mapping[str, str]) -> None:
+        """Keep an action that is done, and the digests of what it used. A second resume leaves it out."""
         files = {path: _entry(part / path) for path in files_below(part)}
         for path in files:
             with (part / path).open("rb") as file:
                 os.fsync(file.fileno())
-        write_json(part / _DONE, {"facts": dict(facts), "seconds": round(seconds, 3), "files": files})
+        done = {"facts": dict(facts), "seconds": round(seconds, 3), "files": files, "used": dict(used)}
+        write_json(part / _DONE, done)
         remove(self.folder / name)
         part.rename(self.folder / name)
         remove(self.folder / f".{name}.calls")
 
     def place(self, name: str) -> Path:
         return self.folder / name
+
+
+def _noted(file: Path) -> Any:
+    try:
+        return read_json(file)
+    except (OSError, ValueError):
+        return None
 
 
 def _entry(file: Path) -> dict[str, Any]:

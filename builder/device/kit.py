@@ -8,13 +8,41 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Callable
 
 from builder.device.files import digest, digest_file, read_json, remove
+from builder.device.itself import program_digest
 from builder.device.stop import USAGE, Stop
+from builder.device.tensors import nbytes
 
-__all__ = ["SCHEMA", "Kit", "open_kit"]
+__all__ = ["SCHEMA", "Given", "Kit", "open_kit"]
 
 SCHEMA = 1
 
 Say = Callable[[str], None]
+
+
+class Given:
+    """What a device is given to run: the inputs of samples, call by call, and what came out of each at home."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        document = read_json(folder / "tensors.json")
+        self.split: str | None = document["split"]
+        self.samples: int = document["samples"]
+        self.calls: int = document["calls"]
+        self.batch: int = document["batch"]
+        self._tensors: list[dict[str, Any]] = document["tensors"]
+
+    def tensors(self, role: str) -> list[dict[str, Any]]:
+        """Return the tensors of a role (input, expected, reference), in the model's order."""
+        return [tensor for tensor in self._tensors if tensor["role"] == role]
+
+    def values(self, tensor: dict[str, Any], call: int) -> bytes:
+        """Return one call's bytes of a tensor."""
+        size = nbytes(tensor)
+        part: bytes
+        with (self._folder / tensor["file"]).open("rb") as file:
+            file.seek(call * size)
+            part = file.read(size)
+        return part
 
 
 class Kit:
@@ -23,6 +51,7 @@ class Kit:
     def __init__(self, folder: Path, document: dict[str, Any]) -> None:
         self.folder = folder
         self.digest: str = document["digest"]
+        self.program: str = document["program"]
         self.name: str = document["name"]
         self.target: dict[str, Any] = document["target"]
         self.actions: list[dict[str, Any]] = document["device_actions"]
@@ -30,16 +59,15 @@ class Kit:
         self.models: dict[str, dict[str, Any]] = document["models"]
         self.profiles: dict[str, Any] = document["profiles"]
         self.bytes = sum(entry["bytes"] for entry in document["files"].values())
-        self.tensors: dict[str, Any] = read_json(folder / "tensors" / "tensors.json")
 
     @property
     def compiled(self) -> str:
         """The name of the action that builds the engine; '' where the model runs as it is."""
         return next((action["name"] for action in self.actions if action["step"] == "compile"), "")
 
-    def tensors_of(self, role: str) -> list[dict[str, Any]]:
-        """Return the tensors of a role (input, expected, reference), in the model's order."""
-        return [tensor for tensor in self.tensors["tensors"] if tensor["role"] == role]
+    def given(self, name: str = "tensors") -> Given:
+        """Return what is given in one of the kit's folders of tensors."""
+        return Given(self.folder / name)
 
     def action(self, name: str) -> dict[str, Any]:
         """Return what the kit says of one of the actions to be done."""
@@ -63,6 +91,12 @@ def open_kit(place: Path, beside: Path, say: Say) -> Kit:
         )
     say(f"checking {len(document['files'])} files of the kit '{document['name']}'")
     _check(folder, document)
+    if document.get("program") != program_digest():
+        raise Stop(
+            "the kit was made for another version of the program that finishes it",
+            "resume it with the resume.pyz that lies in it, or make a new kit with this version",
+            USAGE,
+        )
     return Kit(folder, document)
 
 
@@ -78,6 +112,10 @@ def _check(folder: Path, document: dict[str, Any]) -> None:
             raise Stop(f"the kit lacks {path}", "copy it again", USAGE)
         if file.stat().st_size != entry["bytes"] or digest_file(file) != entry["sha256"]:
             raise _tampered(path)
+    known = {*document["files"], "kit.json"}
+    there = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
+    if unknown := next((path for path in there if path not in known), ""):
+        raise Stop(f"{unknown} in the kit is not in its list of files", "take it away, or copy the kit again", USAGE)
 
 
 def _tampered(path: str) -> Stop:

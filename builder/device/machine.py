@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from builder.device.programs import asked
 from builder.device.stop import WRONG_DEVICE, Stop
 
-__all__ = ["check_device", "check_version", "describe_device", "describe_host", "temperature_c", "version_fits"]
+__all__ = ["check_device", "describe_device", "describe_host", "misfit", "temperature_c", "version_fits"]
 
 _TEGRA = {"tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}  # CUDA GPUs by NVIDIA: Xavier, Orin, Thor
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
@@ -50,26 +51,32 @@ def describe_host() -> dict[str, Any]:
 
 
 def check_device(target: dict[str, Any], device: dict[str, Any]) -> None:
-    """Raise Stop, exit 3, where the device is not what the kit was made for."""
-    wanted = target["name"]
-    if target["arch"] not in ("any", device["arch"]):
-        raise _wrong(f"the kit is for {wanted}, which is {target['arch']}; this machine is {device['arch']}")
-    capability, found = target.get("compute_capability"), device["compute_capability"]
-    if target["runtime"] == "tensorrt" and capability and found != capability:
-        here = f"the GPU here has {found}" if found else "there is no GPU here that says its own"
-        raise _wrong(f"the kit is for {wanted}, of compute capability {capability}; {here}")
+    """Raise Stop, exit 3, where this device is not what the kit was made for."""
+    wanted, other = target["name"], misfit(target, device)
+    if other:
+        raise _wrong(f"the kit is for {wanted}, {other[0]}; this machine {other[1]}")
     missing = sorted(set(target.get("features", ())) - _features())
     if missing:
         raise _wrong(f"the kit is for {wanted}; the processor here has no {' and no '.join(missing)}")
-    if target.get("hardware") and not fnmatchcase(device["name"], target["hardware"]):
-        raise _wrong(f"the kit is for {wanted}, a {target['hardware'].rstrip('* ')}; this is {device['name']}")
 
 
-def check_version(target: dict[str, Any], version: str) -> None:
-    """Raise Stop, exit 3, where the runtime is of another version than the kit was made for."""
-    limits = target["runtime_versions"]
-    if not version_fits(version, limits):
-        raise _wrong(f"the kit is for {target['name']} with {target['runtime']} {limits}; here it is {version}")
+def misfit(target: Mapping[str, Any], device: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what a target is and what a device of these facts is instead, in words; None where it is the target.
+
+    The version of its runtime counts where the facts have one.
+    """
+    if target["arch"] not in ("any", device.get("arch")):
+        return f"which is {target['arch']}", f"is {device.get('arch')}"
+    capability, found = target.get("compute_capability"), device.get("compute_capability")
+    if target["runtime"] == "tensorrt" and capability and found != capability:
+        return f"of compute capability {capability}", f"has {found or 'no GPU that says its own'}"
+    if target.get("hardware") and not fnmatchcase(str(device["name"]), target["hardware"]):
+        return f"a {target['hardware'].rstrip('* ')}", f"is {device['name']}"
+    runtime, limits = target["runtime"], target["runtime_versions"]
+    version = device.get(runtime)
+    if version is not None and not version_fits(str(version), limits):
+        return f"with {runtime} {limits}", f"has {version or 'none'}"
+    return None
 
 
 def _features() -> set[str]:

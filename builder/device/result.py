@@ -39,6 +39,7 @@ def write_result(
     document = {
         "schema": SCHEMA,
         "kit": kit.digest,
+        "program": kit.program,
         "name": kit.name,
         "portable": kit.portable,
         "device": dict(device),

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from builder.device.evaluating import evaluate
 from builder.device.files import check_room, digest, trouble
 from builder.device.journal import Journal
 from builder.device.kit import Kit, open_kit
-from builder.device.machine import check_device, check_version, describe_device
+from builder.device.machine import check_device, describe_device
 from builder.device.result import find_result, result_name, write_result
 from builder.device.stop import FAILED, INTERRUPTED, OK, WRONG_DEVICE, Failed, Stop
 from builder.device.timing import benchmark
@@ -71,8 +72,8 @@ def resume(place: Path, beside: Path, wanted: str, say: Callable[[str], None]) -
     device = describe_device(kit.target["runtime"], "")
     check_device(kit.target, device)
     driver = _driver(kit, wanted)
-    check_version(kit.target, driver.version)
     device[driver.runtime] = driver.version
+    check_device(kit.target, device)
     journal = Journal(beside / "work" / kit.digest[:16] / digest(device)[:16])
     try:
         file = beside / result_name(kit, device)
@@ -81,7 +82,7 @@ def resume(place: Path, beside: Path, wanted: str, say: Callable[[str], None]) -
             return file, OK
         check_room(journal.folder, _SHARE * kit.bytes)
         say(f"'{kit.name}' on {device['name']}: {driver.runtime} {driver.version} by {driver.name}")
-        outcomes = _outcomes(Work(kit, driver, journal, device, say))
+        outcomes = _outcomes(Work(kit, driver, journal, device, say, kit.given()))
         write_result(file, kit, device, journal, outcomes)
     finally:
         journal.close()
@@ -112,15 +113,18 @@ def _outcomes(work: Work) -> dict[str, dict[str, Any]]:
     outcomes: dict[str, dict[str, Any]] = {}
     for action in work.kit.actions:
         name, broken = action["name"], [each for each, done in outcomes.items() if done["status"] != "built"]
-        needs = [source for source, _port in action["inputs"].values() if source in broken]
-        kept = work.journal.kept(name)
+        sources = [source for source, _port in action["inputs"].values()]
+        needs = [source for source in sources if source in broken]
+        used = {source: digest(outcomes[source]["files"]) for source in sources}
+        kept = work.journal.kept(name, used)
         if needs:
             outcomes[name] = _without("skipped", f"{needs[0]} failed")
         elif kept is not None:
             work.say(f"{name}: was done before")
             outcomes[name] = {"status": "built", "error": None, **kept}
         else:
-            outcomes[name] = _done(work, action)
+            given = work.kit.given(action["tensors"])
+            outcomes[name] = _done(replace(work, given=given, used=used), action)
     return outcomes
 
 
@@ -133,9 +137,9 @@ def _done(work: Work, action: dict[str, Any]) -> dict[str, Any]:
         check_room(work.journal.folder, 0)  # a program that found no room says so in its own words
         work.say(f"{name} failed: {error}")
         return _without("failed", str(error))
-    work.journal.finish(name, part, facts, time.monotonic() - began)
+    work.journal.finish(name, part, facts, time.monotonic() - began, work.used)
     work.say(f"{name}: done in {time.monotonic() - began:.1f} s")
-    kept = work.journal.kept(name)
+    kept = work.journal.kept(name, work.used)
     if kept is None:
         raise Stop(f"what {name} left in {work.journal.place(name)} was changed by somebody else", "resume again")
     return {"status": "built", "error": None, **kept}

@@ -29,7 +29,7 @@ def benchmark(work: Work, name: str, part: Path) -> dict[str, Any]:
     """Time both subjects and write times.json. Raises Failed, also where the power mode changed meanwhile."""
     options = work.kit.action(name)["options"]
     engines = {"candidate": work.engine, "baseline": _baseline(work)}
-    feed = feed_of(work.kit, 0, work.log(name).with_suffix(".in"))
+    feed = feed_of(work.given, 0, work.log(name).with_suffix(".in"))
     mode, taken_at = power_mode(), datetime.now(timezone.utc)
     runs = min(_runs(work, name, subject, engine, feed) for subject, engine in engines.items())
     blocks: dict[str, list[Block]] = {subject: [] for subject in engines}
@@ -65,7 +65,7 @@ def _baseline(work: Work) -> Path:
     if work.journal.kept("baseline") is None:
         part, began = work.journal.begin("baseline"), time.monotonic()
         facts = build_engine(work, "baseline", part / "engine")
-        work.journal.finish("baseline", part, facts, time.monotonic() - began)
+        work.journal.finish("baseline", part, facts, time.monotonic() - began, {})
     return (work.journal.place("baseline") / "engine" / work.driver.artifact).resolve()
 
 
@@ -115,7 +115,7 @@ def _subject(work: Work, name: str, engine: Path, blocks: list[Block], joules: f
         "runtime_version": work.driver.version,
         "driver": work.driver.name,
         "timed_by": work.driver.timed_by,
-        "batch": work.kit.tensors["batch"],
+        "batch": work.given.batch,
         "blocks_ns": [block.latencies_ns for block in blocks],
         "warmup_ms": _WARMUP_MS,
         "warmup_runs": min(warmed) if warmed else None,

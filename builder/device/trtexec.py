@@ -15,7 +15,7 @@ from typing import Any
 
 from builder.device.trt_api import BuildRequest, TrtError, version_of
 
-__all__ = ["build", "build_command", "find", "measure_command", "version"]
+__all__ = ["begin_cache", "build", "build_command", "find", "measure_command", "version"]
 
 _PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 _BANNER = re.compile(r"\[TensorRT v(\d+)\](?: \[b(\d+)\])?")
@@ -43,6 +43,7 @@ def build(program: str, request: BuildRequest) -> dict[str, Any]:
     if not known:
         raise TrtError(f"{program} does not say which TensorRT it belongs to")
     command = build_command(request, known, program)
+    begin_cache(request)
     print(" ".join(command), flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=_TIMEOUT_S)
     said = done.stdout.decode(errors="replace")
@@ -52,6 +53,12 @@ def build(program: str, request: BuildRequest) -> dict[str, Any]:
         errors = [line.partition("[E] ")[2] for line in said.splitlines() if "[E] " in line]
         raise TrtError(f"trtexec {known} built no engine: {' '.join(errors[:1]) or f'exit code {done.returncode}'}")
     return {request.runtime: known, "bytes": engine.stat().st_size, "built_with": "trtexec"}
+
+
+def begin_cache(request: BuildRequest) -> None:
+    """Let trtexec, which knows one file of times, read those that are given and write to the file that is asked for."""
+    if request.timing_cache and request.timing_cache_out:
+        shutil.copyfile(request.timing_cache, request.timing_cache_out)
 
 
 def build_command(request: BuildRequest, tensorrt: str, program: str = "trtexec") -> list[str]:

@@ -42,10 +42,12 @@ def verify(place: Path, say: Callable[[str], None]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         kit = open_kit(place, Path(folder), say)
         driver = _driver()
-        device, calls = describe_device(driver.runtime, driver.version), kit.tensors["calls"]
-        work = Work(kit, driver, Journal(Path(folder, "journal")), device, say)
+        device, given = describe_device(driver.runtime, driver.version), kit.given()
+        work = Work(kit, driver, Journal(Path(folder, "journal")), device, say, given)
         try:
-            run_calls(work, kit.folder / "model" / driver.artifact, Path(folder, "calls"), calls, lambda _done: None)
+            run_calls(
+                work, kit.folder / "model" / driver.artifact, Path(folder, "calls"), given.calls, lambda _done: None
+            )
             near = compare(work, Path(folder, "calls"))
         except Failed as error:
             say(f"verified: no; {error}")
@@ -55,5 +57,5 @@ def verify(place: Path, say: Callable[[str], None]) -> int:
     snr_db, most = near["snr_db"], near["max_abs_difference"]
     words = "equal in every number" if snr_db is None else f"{snr_db:.1f} dB near, {most:.3g} apart at most"
     here = f"{device['arch']} with ONNX Runtime {driver.version}"
-    say(f"verified: the outputs of {kit.tensors['samples']} samples on {here} and at home are {words}")
+    say(f"verified: the outputs of {given.samples} samples on {here} and at home are {words}")
     return OK

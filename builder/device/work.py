@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from builder.device.driver import Driver
 from builder.device.journal import Journal
-from builder.device.kit import Kit
+from builder.device.kit import Given, Kit
 
 __all__ = ["Work"]
 
@@ -23,6 +23,8 @@ class Work:
     journal: Journal
     facts: Mapping[str, Any]  # of the device
     say: Callable[[str], None]
+    given: Given  # what the action is given to run
+    used: Mapping[str, str] = field(default_factory=dict)  # action that it takes from -> digest of what that made
 
     def log(self, name: str) -> Path:
         """Return where a program that works for an action writes what it says."""
@@ -41,5 +43,5 @@ class Work:
         """Return what a driver must know of a model's inputs and outputs."""
         core = self.kit.action(self.kit.compiled)["options"].get("dla_core") if self.kit.compiled else None
         own = core if subject == "candidate" else None
-        inputs = [{**tensor, "open": tensor["name"] in self.kit.profiles} for tensor in self.kit.tensors_of("input")]
-        return {"inputs": inputs, "outputs": self.kit.tensors_of("expected"), "dla_core": own}
+        inputs = [{**tensor, "open": tensor["name"] in self.kit.profiles} for tensor in self.given.tensors("input")]
+        return {"inputs": inputs, "outputs": self.given.tensors("expected"), "dla_core": own}

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from builder.digest import canonical, digest_bytes
-from builder.errors import UsageError
+from builder.errors import TrustError, UsageError
 from builder.kit.result import Result
 from builder.outputs import OUTPUTS
 from builder.recipe.locations import shown
 from builder.recipe.schema import Machine
+from builder.recipe.trust import check_overrides
 from builder.report.manifest import read_manifest
 
 __all__ = ["MACHINE", "overrides_of"]
@@ -22,19 +23,37 @@ MACHINE = tuple(field.name for field in fields(Machine))
 
 
 def overrides_of(result: Result, kit: Path | None) -> list[str]:
-    """Return the command line of the build that made the kit; settings of that machine are left out."""
-    looked_at = [kit] if kit else _kits(result.name)
-    for place in looked_at:
-        document = _kit_document(place)
-        if document is not None and document.get("digest") == result.kit:
-            words = [str(word) for word in document["overrides"]]
-            own = [word for word in words if word.partition("=")[0] not in (*MACHINE, "target.host")]
-            return [*own, *_store_of(place.parent)]
-    where = shown(Path(looked_at[0])) if kit else OUTPUTS / result.name
+    """Return the command line of the build that made the kit; settings of that machine are left out.
+
+    One that was delivered here is what its user typed; any other may set what a recipe may. Raises UsageError where
+    there is no such kit, TrustError.
+    """
+    named = _words_of(kit, result.kit) if kit else None
+    for place in _kits(result.name) if named is not None or kit is None else ():
+        words = _words_of(place, result.kit)
+        if words is not None:
+            return [*words, *_store_of(place.parent)]
+    if kit and named is not None:
+        try:
+            check_overrides(named, str(shown(kit)))
+        except TrustError as error:
+            raise TrustError(error.message, "this kit was not made here: import the result where it was") from error
+        return named
+    where = shown(kit) if kit else OUTPUTS / result.name
     raise UsageError(
         f"this result is of another build: its kit {result.kit[:12]} is not {'' if kit else 'in '}{where}",
         "import it where the kit was made, or name the kit: resume --import RESULT KIT",
     )
+
+
+def _words_of(place: Path, digest: str) -> list[str] | None:
+    """Return the command line of a kit if it is the one of this digest."""
+    document = _kit_document(place)
+    if document is None or document["digest"] != digest:
+        return None
+    words = document.get("overrides")
+    words = words if isinstance(words, list) else []
+    return [str(word) for word in words if str(word).partition("=")[0] not in (*MACHINE, "target.host")]
 
 
 def _store_of(folder: Path) -> list[str]:
@@ -66,5 +85,5 @@ def _kit_document(place: Path) -> dict[str, Any] | None:
         document: dict[str, Any] = json.loads(content)
         stated = {name: value for name, value in document.items() if name != "digest"}
         return document if digest_bytes(canonical(stated)) == document["digest"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, tarfile.TarError):
         return None

@@ -1,7 +1,7 @@
 """From what a device sent to results in the store: measured there, judged here by our own code, filed as a whole.
 
-Ports that the device filled are taken as they are (an engine). Where it sent something else (predictions, times), the
-step itself makes its output of it, in a worker, with what was sent at a port of that name.
+An engine is taken as it is. Of everything else a device sends raw numbers (predictions, times), never a document: the
+step itself makes its output of them, in a worker, with what was sent at a port of that name.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from builder.device.itself import program_digest
+from builder.device.machine import misfit
 from builder.engine.checks import check_outputs
 from builder.engine.events import Events
 from builder.engine.node import Node, Outcome
@@ -23,13 +26,19 @@ from builder.plan.action import Action
 from builder.plan.decide import Planner
 from builder.plan.keys import key_of
 from builder.plan.report import Planned
+from builder.specs import Target
+from builder.step import Kind
 from builder.store.actions import Record
 from builder.store.devices import Entry
 from builder.store.store import Store
+from builder.typed import to_plain
 
 __all__ = ["check_keys", "file_result", "is_filed"]
 
 _SENT = "sent"
+_RAW = {Kind.EVALUATION: "predictions", Kind.MEASUREMENT: "times"}  # what is sent of what is made here
+_LONGEST_S = 1e9  # that an action on a device can have taken
+_AGAIN = "resume the kit again, with the resume.pyz that lies in it"
 
 
 def check_keys(result: Result, planned: Sequence[Planned], planner: Planner) -> None:
@@ -49,8 +58,43 @@ def check_keys(result: Result, planned: Sequence[Planned], planner: Planner) -> 
                 f" {portable[:12]} in the result{f'; {changed}' if changed else ''}",
                 "build again, and take the new kit to the device",
             )
-    for name in set(result.built) - result.portable.keys():
-        raise UsageError(f"the result has '{name}', and says for no key that it is", "copy it from the device again")
+    _check_device(result, planned[0].decision.action.target)
+    if result.program != program_digest():
+        raise UsageError("this result was made by another program than its key says", _AGAIN)
+    for name in result.built:
+        if name not in result.portable:
+            raise UsageError(
+                f"the result has '{name}', and says for no key that it is", "copy it from the device again"
+            )
+        _check_sent(result, ours[name].decision.action)
+
+
+def _check_device(result: Result, target: Target) -> None:
+    """Raise UsageError where a result comes from what is not the target, as the device's own program would."""
+    facts = {str(target.runtime): "", **result.device}  # of no version, where it says none
+    if other := misfit(to_plain(target), facts):
+        words = f"the recipe is for {target.name}, {other[0]}; the result is of {facts['name']}, which {other[1]}"
+        raise UsageError(words, "resume the kit on such a device, or build for this one: target=NAME")
+
+
+def _check_sent(result: Result, action: Action) -> None:
+    """Raise UsageError where a device sent of an action what it may not: only an engine is believed as it is."""
+    folder, done = result.folder / action.name, result.actions[action.name]
+    sent = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    kinds = action.step.outputs
+    for port in sent:
+        if kinds.get(port, Kind.ENGINE) is not Kind.ENGINE:
+            words = f"the result brings a finished {action.name}/{port}, which is made here and taken from no device"
+            raise UsageError(words, _AGAIN)
+    wanted = sorted(port if kind is Kind.ENGINE else _RAW.get(kind, "") for port, kind in kinds.items())
+    if sent != wanted or not all((folder / port).is_dir() for port in sent):
+        has = ", ".join(sent) or "nothing"
+        raise UsageError(f"of {action.name} the result brings {has}, and a device sends {', '.join(wanted)}", _AGAIN)
+    if not 0 <= (done.seconds or 0) <= _LONGEST_S:
+        raise UsageError(f"the result says that {action.name} took {done.seconds:g} seconds", _AGAIN)
+    for name, value in done.facts.items():
+        if not isinstance(value, str | int | float | None):
+            raise UsageError(f"the result's fact '{name}' of {action.name} is no text and no number", _AGAIN)
 
 
 def is_filed(result: Result, store: Store) -> bool:
@@ -83,6 +127,7 @@ def file_result(
     records: list[Record] = []
     entries: list[Entry] = []
     siblings = tuple(result.portable[name] for name in result.built)
+    filed_at = datetime.now(UTC).isoformat(timespec="microseconds")
     with ExitStack() as stack:
         private = stack.enter_context(store.workshop())
         known = {name: record for name, record in made.items() if record is not None}
@@ -104,6 +149,7 @@ def file_result(
                     taken_at=result.taken_at,
                     result=result.digest,
                     siblings=siblings,
+                    filed_at=filed_at,
                 )
             )
         with store.publishing():
@@ -128,8 +174,8 @@ def _record(filing: _Filing, action: Action) -> Record:
     inputs = {port: _input(filing, action, port) for port in action.inputs}
     parts = filing.planner.device_parts(action, inputs, result.device, result.digest)
     folder = result.folder / action.name
-    ports = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if set(ports) == set(action.step.outputs):
+    ports = sorted(path.name for path in folder.iterdir())
+    if set(ports) == set(action.step.outputs):  # engines
         check_outputs(action.step, folder, deferred=False)
         outputs, facts = _trees(filing, folder, ports), dict(done.facts)
     else:

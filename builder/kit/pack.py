@@ -11,6 +11,7 @@ from typing import Any
 
 from builder import __version__
 from builder.device.files import digest, digest_file, files_below
+from builder.device.itself import program_digest
 from builder.device.kit import SCHEMA
 from builder.device.result import add_file
 from builder.digest import canonical
@@ -86,6 +87,7 @@ def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "builder": __version__,
+        "program": program_digest(),
         "name": recipe.name,
         "overrides": [word for word in recipe.overrides if not _of_a_machine(word)],
         "target": {name: value for name, value in target.items() if name not in {"host", "device"}},
@@ -98,14 +100,15 @@ def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
 
 
 def _theirs(nodes: Sequence[Node]) -> list[Node]:
-    """Return what is done on the device: the first compile, and all that is run or timed there."""
-    found: list[Node] = []
-    for node in nodes:
-        name = node.action.step.name
-        second = name == "compile" and any(each.action.step.name == name for each in found)
-        if node.portable and name in _STEPS and not second:
-            found.append(node)
-    return sorted(found, key=lambda node: _STEPS.index(node.action.step.name))
+    """Return what is done on the device: the first compile, and all that is run or timed there of what a kit makes."""
+    there = [node for node in nodes if node.portable and node.action.step.name in _STEPS]
+    found: dict[str, Node] = {}
+    for node in sorted(there, key=lambda node: _STEPS.index(node.action.step.name)):
+        second = node.action.step.name == "compile" and bool(found)
+        lacks = any(source.portable and source.action.name not in found for source in node.inputs.values())
+        if not second and not lacks:
+            found[node.action.name] = node
+    return list(found.values())
 
 
 def _action(node: Node, theirs: Sequence[Node]) -> dict[str, Any]:
@@ -116,16 +119,19 @@ def _action(node: Node, theirs: Sequence[Node]) -> dict[str, Any]:
         "options": to_plain(node.action.options),
         "portable_key": node.portable,
         "inputs": {port: [name, output] for port, (name, output) in node.action.inputs.items() if name in names},
+        "tensors": node.action.inputs.get("tensors", ("tensors", ""))[0],  # the folder of what it runs
     }
 
 
 def _trees(nodes: Sequence[Node]) -> dict[str, str] | None:
     """Return the kit's folders and the digest of what is in each; None where one was not made."""
     theirs = {node.action.name: node for node in _theirs(nodes)}
-    tensors = next((node for node in nodes if Kind.TENSORS in node.action.step.outputs.values()), None)
-    if not theirs or tensors is None:
+    written = [node for node in nodes if Kind.TENSORS in node.action.step.outputs.values()]
+    if not theirs or not written:
         return None
-    ports = {"tensors": (tensors, "tensors")}
+    tensors = written[0]  # of what the kit compiles
+    read = {node.action.inputs["tensors"][0] for node in theirs.values() if "tensors" in node.action.inputs}
+    ports = {node.action.name: (node, "tensors") for node in written if node is tensors or node.action.name in read}
     for name, port in (("model", "model"), ("source", "reference")):
         ports[name] = (tensors.inputs[port], tensors.action.inputs[port][1])
     found = {name: _digest(node, port) for name, (node, port) in ports.items()}

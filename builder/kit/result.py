@@ -56,6 +56,7 @@ class _Document:
     """result.json, as the contract has it."""
 
     kit: str
+    program: str
     name: str
     portable: dict[str, str]
     device: dict[str, Any]
@@ -69,9 +70,16 @@ class _Document:
         name = self.device.get("name")
         if not isinstance(name, str) or not _DEVICE.fullmatch(name) or not name.isprintable():
             raise ValueError(f"device.name: expected a name, got {name!a}")
-        self.taken_at = datetime.fromisoformat(self.taken_at).astimezone(UTC).isoformat(timespec="seconds")
-        if not all(_SHA256.fullmatch(digest) for digest in (self.kit, *self.portable.values())):
+        self.taken_at = _in_utc(self.taken_at)
+        if not all(_SHA256.fullmatch(digest) for digest in (self.kit, self.program, *self.portable.values())):
             raise ValueError("a key is no SHA-256")
+
+
+def _in_utc(time: str) -> str:
+    try:
+        return datetime.fromisoformat(time).astimezone(UTC).isoformat(timespec="seconds")
+    except OverflowError as error:
+        raise ValueError(f"taken_at: '{time}' is no date that can be in UTC") from error
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class Result:
     folder: Path
     digest: str
     kit: str  # the digest of the kit that was resumed
+    program: str  # the digest of the program that resumed it
     name: str
     portable: Mapping[str, str]  # action -> the portable key that it was made for
     device: Mapping[str, Any]
@@ -112,6 +121,7 @@ def read_result(archive: Path, folder: Path) -> Result:
         folder=folder,
         digest=digest,
         kit=document.kit,
+        program=document.program,
         name=document.name,
         portable=document.portable,
         device=facts,

@@ -30,13 +30,14 @@ _OPTIONS = (
     *("-o", "ServerAliveCountMax=3"),
 )
 _LOST = 255  # what ssh ends with where the connection fails (ssh(1)); else it is the command's own code
+_UNSTARTED = (1, 126, 127)  # what a shell or Python ends with where a program is absent or broken
 _LAST = 20  # lines of what the other side said that are kept for an error
 _LINE = 2000  # characters of one that are read
 
 # `cd` says nothing where CDPATH is set; a kit counts as sent when its last byte is there.
 _SEND = """\
 umask 077 && mkdir -p builder-kits/{digest} && cd builder-kits/{digest} >/dev/null || exit 1
-rm -rf part && mkdir part && tar xf - -C part && rm -rf kit && mv part/kit kit && rmdir part && : > sent
+rm -f sent && rm -rf part && mkdir part && tar xf - -C part && rm -rf kit && mv part/kit kit && rmdir part && : > sent
 """
 _ASK = "test -e builder-kits/{digest}/sent"
 # While it runs we hold its input open: where that ends, so does the work, and a second try finds nobody at it.
@@ -64,13 +65,15 @@ def resume_there(host: str, kit: Path, name: str, digest: str, say: Callable[[st
     """
     if not _HOST.fullmatch(host) or not _DIGEST.fullmatch(digest):
         raise UsageError(f"target.host: expected a name as in 'ssh user@jetson', got '{host}'")
-    if _run(host, _ASK, digest).code == 0:
+    if sent_before := _run(host, _ASK, digest).code == 0:
         say(f"{host} has the kit already; it goes on where it stopped")
     else:
-        say(f"sends the kit ({kit.stat().st_size / 2**20:.1f} MiB) to {host}")
-        with kit.open("rb") as archive:
-            _check(host, _run(host, _SEND, digest, source=archive), "take the kit")
-    done = _run(host, _RUN, digest, source=subprocess.PIPE, say=lambda line: say(f"{host}: {line}"))
+        _send(host, kit, digest, say)
+    done = _finish(host, digest, say)
+    if sent_before and _is_damaged(done):
+        say(f"the kit on {host} is not what was sent; it is sent again, and what is done there is kept")
+        _send(host, kit, digest, say)
+        done = _finish(host, digest, say)
     if done.code not in (ExitCode.OK, ExitCode.FAILED) or not done.output.strip():
         _check(host, done, "finish the kit")
         raise RemoteError(f"{host} finished the kit and named no result", "run the same command again")
@@ -78,6 +81,23 @@ def resume_there(host: str, kit: Path, name: str, digest: str, say: Callable[[st
     if not re.fullmatch(rf"{re.escape(name)}-[a-z0-9_-]+\.result\.tar", file):
         raise RemoteError(f"{host} named the result {file[:80]!a}, which is no name of one of ours")
     return _fetch(host, digest, file, kit.with_name(file))
+
+
+def _send(host: str, kit: Path, digest: str, say: Callable[[str], None]) -> None:
+    """Copy a kit there, in the place of one of the same digest, complete or not at all. Raises RemoteError."""
+    say(f"sends the kit ({kit.stat().st_size / 2**20:.1f} MiB) to {host}")
+    with kit.open("rb") as archive:
+        _check(host, _run(host, _SEND, digest, source=archive), "take the kit")
+
+
+def _finish(host: str, digest: str, say: Callable[[str], None]) -> _Done:
+    return _run(host, _RUN, digest, source=subprocess.PIPE, say=lambda line: say(f"{host}: {line}"))
+
+
+def _is_damaged(done: _Done) -> bool:
+    """Say whether a kit is not what was sent: its program refused it, or did not even start."""
+    spoke = bool(done.output.strip()) or any(line.startswith("error: ") for line in done.said)
+    return done.code == ExitCode.USAGE or (not spoke and done.code in _UNSTARTED)
 
 
 class _Done:

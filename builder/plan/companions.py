@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from builder.compilers.options import ParserCheck
 from builder.plan.action import COMPILE, SOURCE, Action
@@ -18,10 +19,10 @@ from builder.step import Kind
 from builder.targets.step import CHECK, target_check
 from builder.typed import to_plain
 
-__all__ = ["OWN_NAMES", "checked", "evaluations", "for_the_device", "with_parser"]
+__all__ = ["OWN_NAMES", "checked", "evaluations", "with_parser", "with_tensors"]
 
 _TIMING_CACHE = "timing_cache"
-OWN_NAMES = (CHECK, parser_check.name, _TIMING_CACHE)  # no step of a recipe may be called so
+OWN_NAMES = (CHECK, parser_check.name, tensors.tensors.name, _TIMING_CACHE)  # no step of a recipe may be called so
 
 
 def checked(recipe: Recipe, steps: list[Action]) -> list[Action]:
@@ -72,18 +73,54 @@ def _evaluation(action: Action, compiled: Action) -> Action:
     )
 
 
-def for_the_device(recipe: Recipe, steps: list[Action], before: list[Action]) -> list[Action]:
-    """Return what writes the inputs and outputs that a device is given, where a step waits for one."""
+def with_tensors(recipe: Recipe, steps: list[Action], before: list[Action]) -> list[Action]:
+    """Return the steps, and what writes the inputs and outputs that a device is given, before what is run there.
+
+    The first is what the engine is checked with and timed on; an evaluation that asks for others gets its own.
+    """
     theirs = [action for action in steps if action.needs_target]
     if not theirs:
-        return []
+        return steps
     compiled = next((action for action in theirs if action.step.name == COMPILE), None)
-    evaluated = next((a for a in before if Kind.EVALUATION in a.step.outputs.values()), None)
-    split = evaluated.options.split if evaluated else tensors.Options.split
-    profiles = to_plain(compiled.options.profiles) if compiled else {}
-    samples = min((evaluated and evaluated.options.samples) or tensors.SAMPLES, tensors.SAMPLES)
-    asked = Use("tensors", "tensors", tensors.Options(split=split, samples=samples, profiles=profiles), {})
-    step = tensors.tensors
+    found = [_tensors(recipe, tensors.tensors.name, _first_evaluation(before), compiled, before)]
+    given = []
+    for action in steps:
+        if not action.there or "tensors" not in action.step.inputs:
+            given.append(action)
+            continue
+        wanted = found[0]
+        if Kind.EVALUATION in action.step.outputs.values():
+            engine = next((each for each in steps if each.name == action.inputs["model"][0]), None)
+            own = _tensors(recipe, _name(action, found), action.options, engine, before)
+            wanted = next((each for each in found if _same(each, own)), own)
+            found += [wanted] if wanted is own else []
+        given.append(replace(action, inputs={**action.inputs, "tensors": (wanted.name, "tensors")}))
+    first = next((index for index, action in enumerate(given) if "tensors" in action.inputs), len(given))
+    return [*given[:first], *found, *given[first:]]
+
+
+def _first_evaluation(before: list[Action]) -> Any:
+    """Return the options of the first evaluation, or None."""
+    return next((a.options for a in before if Kind.EVALUATION in a.step.outputs.values()), None)
+
+
+def _tensors(recipe: Recipe, name: str, evaluated: Any, compiled: Action | None, before: list[Action]) -> Action:
+    """Return what writes the samples of an evaluation, given its options, in the shape that an engine takes."""
+    step, limit = tensors.tensors, tensors.SAMPLES
+    options = tensors.Options(
+        split=evaluated.split if evaluated else tensors.Options.split,
+        samples=min((evaluated and evaluated.samples) or limit, limit),
+        profiles=to_plain(compiled.options.profiles) if compiled else {},
+    )
+    asked = Use(name, step.name, options, {"model": compiled.inputs["model"][0]} if compiled else {})
     data = data_of(asked, step, recipe) if recipe.data else None
-    inputs = inputs_of(asked, step, data, before)
-    return [Action(asked.name, step, asked.options, inputs, recipe.model, data, recipe.target)]
+    return Action(name, step, options, inputs_of(asked, step, data, before), recipe.model, data, recipe.target)
+
+
+def _name(action: Action, found: list[Action]) -> str:
+    short = f"tensors@{action.name.partition('@')[0]}"
+    return short if short not in {each.name for each in found} else f"tensors@{action.name}"
+
+
+def _same(one: Action, other: Action) -> bool:
+    return (one.options, one.inputs) == (other.options, other.inputs)

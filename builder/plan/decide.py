@@ -170,13 +170,18 @@ class Planner:
         """Return what a device made of these inputs, where it sent its result and nobody asks for another."""
         if self.asked_for(action):
             return None
-        entry = choose(self._store.devices.find(portable), action.target)
-        if entry is None:
-            return None
-        parts = self.device_parts(action, inputs, entry.device, entry.result)
-        key = key_of(parts)
-        record = self._store.lookup(key, lambda name: _current(action, name, self._facts))
-        return Decision(action, Status.CACHED, key, parts, record, entry=entry) if record else None
+        found: dict[str, Decision] = {}
+
+        def holds(entry: Entry) -> bool:
+            parts = self.device_parts(action, inputs, entry.device, entry.result)
+            key = key_of(parts)
+            record = self._store.lookup(key, lambda name: _current(action, name, self._facts))
+            if record is not None:
+                found[entry.result] = Decision(action, Status.CACHED, key, parts, record, entry=entry)
+            return record is not None
+
+        entry = choose(self._store.devices.find(portable, holds), action.target)
+        return found[entry.result] if entry else None
 
     def _why(self, recipe: str, action: Action, key: str, parts: Mapping[str, Any]) -> tuple[Why, ...]:
         last = self._facts.stats.note(_LAST, self._name(recipe, action.name))

@@ -6,9 +6,11 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from builder.device.machine import misfit
 from builder.errors import RecipeError, did_you_mean
 from builder.specs import Target
 from builder.store.devices import Entry
+from builder.typed import to_plain
 
 __all__ = ["choose", "in_words", "label_of", "setting"]
 
@@ -20,12 +22,14 @@ _DIGITS = 8  # of the digest of a device's facts, where its name alone does not 
 def choose(entries: Sequence[Entry], target: Target) -> Entry | None:
     """Return the entry of the only device, or of the one that `target.device` names; None where there is none.
 
-    Raises RecipeError where several could be meant, or none is called so.
+    A device that is not what the target says counts for nothing. Raises RecipeError where several could be meant, or
+    none is called so.
     """
+    entries = [entry for entry in entries if misfit(to_plain(target), entry.device) is None]
     if not entries:
         return None
     labels = {label_of(entry, entries): entry for entry in entries}
-    meant = [entry for label, entry in labels.items() if target.device in ("", entry.name, label)]
+    meant = [entry for label, entry in labels.items() if target.device in ("", entry.name, label, _full(entry))]
     if len(meant) == 1:
         return meant[0]
     if not meant:
@@ -45,7 +49,11 @@ def in_words(entry: Entry, *, made: str) -> str:
 def label_of(entry: Entry, entries: Sequence[Entry]) -> str:
     """Return a device's name, with more where another one has the same: it runs other software, or another mode."""
     namesakes = [each for each in entries if each.name == entry.name]
-    return entry.name if len(namesakes) == 1 else f"{entry.name}@{entry.identity[:_DIGITS]}"
+    return entry.name if len(namesakes) == 1 else _full(entry)
+
+
+def _full(entry: Entry) -> str:
+    return f"{entry.name}@{entry.identity[:_DIGITS]}"
 
 
 def setting(label: str) -> str:

@@ -40,6 +40,8 @@ def check_options(actions: Sequence[Action]) -> list[Finding]:
         quantized = (each for action in chain if action.step.name == "quantize" for each in _quantize(action, compiled))
         for finding in (*rules, *quantized):
             found.setdefault((finding.code, finding.node), finding)
+    for finding in (each for action in actions for each in _timed(action)):
+        found.setdefault((finding.code, finding.node), finding)
     return list(found.values())
 
 
@@ -115,6 +117,15 @@ def _compile(action: Action) -> Iterator[Finding]:
         nearest = "0" if target.dla_cores else "null"
         words = f"{core} is not there: {target.name} has {has}"
         yield _error("dla", f"{where}.dla_core", words, f"write {where}.dla_core={nearest}")
+
+
+def _timed(action: Action) -> Iterator[Finding]:
+    """Yield what a device's program does not do when it times ONNX Runtime."""
+    threads = action.options.threads if action.step.name == "benchmark" else 1
+    if action.there and action.target.runtime == "onnxruntime" and threads != 1:
+        words = f"{threads} threads cannot be asked for on {action.target.name}: a kit times ONNX Runtime with one"
+        option = f"steps.{action.name}.threads"
+        yield _error("threads", option, words, f"write {option}=1")
 
 
 def _runs(runtime: str, target: Target) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from builder.errors import RecipeError, did_you_mean
 from builder.plan.action import COMPILE, Action
-from builder.plan.companions import OWN_NAMES, checked, evaluations, for_the_device, with_parser
+from builder.plan.companions import OWN_NAMES, checked, evaluations, with_parser, with_tensors
 from builder.plan.origin import locked_by, prepared, source
 from builder.plan.ports import data_of, inputs_of
 from builder.recipe.schema import Recipe, Use
@@ -35,8 +35,7 @@ def graph(recipe: Recipe) -> list[Action]:
             raise RecipeError(f"steps: '{name}' is the name of an action of the recipe's own", "give it another name")
     for use in recipe.steps:
         actions += _actions(use, recipe, actions)
-    steps = [*actions[len(own) :], *evaluations(actions)]
-    steps += for_the_device(recipe, steps, actions)
+    steps = with_tensors(recipe, [*actions[len(own) :], *evaluations(actions)], actions)
     return _with_toolchains([*own, *(steps if _is_any_host(recipe.target) else checked(recipe, steps))])
 
 

@@ -132,6 +132,13 @@ class Facts:
         return {file.name: self.digest(file) for file in sorted(folder.glob("*.py"))}
 
     @cached_property
+    def kit(self) -> dict[str, str]:
+        """What decides at home what such a program is told: module -> SHA-256 of its source."""
+        pack = Path(__file__).resolve().parents[1] / "kit" / "pack.py"
+        decided = ("builder.onnxtools.profiles", "builder.onnxtools.trt_check")  # shapes, precisions
+        return {"builder.kit.pack": self.digest(pack), **self._sources_in(None).reached(decided)}
+
+    @cached_property
     def gpu(self) -> dict[str, str] | None:
         """What the driver says of this machine's NVIDIA GPU, or None."""
         return find_gpu()
@@ -191,10 +198,18 @@ def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[s
         parts["libc"] = _c_library()  # numpy and ONNX Runtime call its exp, log and pow
     if step.need is Need.HOST:
         parts["host"] = fingerprint()
-    uses_gpu = step.uses_gpu(action.options)
-    if step.need is Need.TARGET or uses_gpu:
-        parts["device"] = facts.gpu if uses_gpu else facts.device(action)[0]
+    if action.needs_target or step.uses_gpu(action.options):
+        parts["device"] = _device(action, facts)
     return parts
+
+
+def _device(action: Action, facts: Facts) -> dict[str, Any] | None:
+    """Return the facts of what it runs on: the target's device, or the GPU of this machine."""
+    if not action.needs_target:
+        return facts.gpu
+    found = facts.device(action)[0]
+    uses_gpu = found is not None and action.step.uses_gpu(action.options)
+    return {**(facts.gpu or {}), **(found or {})} if uses_gpu else found
 
 
 def _ways(action: Action, facts: Facts) -> dict[str, Any]:

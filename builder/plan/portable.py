@@ -7,10 +7,16 @@ from typing import Any
 
 from builder.plan.action import Action
 from builder.plan.keys import Facts, key_parts
+from builder.typed import to_plain
 
 __all__ = ["device_parts", "portable_parts"]
 
 _OF_A_MACHINE = ("host", "instruction_set", "libc")
+# What a target says of the devices that it means: numbers of one target are not another's.
+_OF_A_TARGET = (
+    *("arch", "hardware", "features", "accelerator"),
+    *("compute_capability", "runtime", "runtime_versions"),
+)
 
 
 def portable_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[str, Any]:
@@ -20,7 +26,9 @@ def portable_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> d
     """
     parts = key_parts(action, inputs, facts)
     kept = {name: value for name, value in parts.items() if name not in _OF_A_MACHINE}
-    return {**kept, "device": None, "program": facts.program}
+    target = {name: to_plain(getattr(action.target, name)) for name in _OF_A_TARGET}
+    kept["target"] = {**kept.get("target", {}), **target}
+    return {**kept, "device": None, "program": facts.program, "kit": facts.kit}
 
 
 def device_parts(

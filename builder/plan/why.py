@@ -98,6 +98,7 @@ _PARTS = (
     ("toolchain", Reason.TOOL),
     ("implementation", Reason.CODE),
     ("program", Reason.CODE),
+    ("kit", Reason.CODE),
     ("model", Reason.MODEL_FACT),
     ("target", Reason.TARGET_FACT),
     ("instruction_set", Reason.HOST),

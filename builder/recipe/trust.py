@@ -6,11 +6,11 @@ Only text is looked at, before Hydra merges anything, and every recipe that is i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from builder.errors import TrustError
 
-__all__ = ["MACHINE", "check_recipe"]
+__all__ = ["MACHINE", "check_overrides", "check_recipe"]
 
 MACHINE = ("store", "jobs", "offline", "output", "strict", "fresh", "verbosity", "keep_going", "locked")
 
@@ -45,6 +45,26 @@ def check_recipe(content: object, header: dict[str, str | None], where: str) -> 
             _check_text(path, value, where)
     if isinstance(content, dict):
         _check_defaults(content.get("defaults") or [], where)
+
+
+def check_overrides(words: Sequence[str], where: str) -> None:
+    """Raise TrustError if a command line that came from elsewhere reaches for more than a recipe's own."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(words))
+    except (HydraException, RecursionError) as error:
+        raise TrustError(f"{where}: its command line cannot be read: {' '.join(str(error).split())}") from error
+    for override in overrides:
+        name, value = override.key_or_group, override.value()
+        path = name.replace("/", ".")
+        for inner, item in ((path, value), *_walk(value, path)):
+            _check_key(inner, where)
+            if isinstance(item, str):
+                _check_text(inner, item, where)
+        if "." not in name:  # a choice of a group, as in a recipe's defaults
+            _check_defaults([{f"{name}@{override.package}" if override.package else name: value}], where)
 
 
 def _walk(value: object, path: str) -> Iterator[tuple[str, object]]:

@@ -43,6 +43,7 @@ def _write(options: Options, job: Job) -> Result:
 
     A model with state gets the state that the source model had, so that every sample can be compared alone.
     """
+    from builder.data.dataset import in_words
     from builder.runtimes.onnxruntime import Session
 
     models = {role: Session(job.inputs[port] / "model.onnx") for role, port in _ROLES.items()}
@@ -66,7 +67,8 @@ def _write(options: Options, job: Job) -> Result:
         }
     text = json.dumps(document, sort_keys=True, indent=1) + "\n"
     (job.folder("tensors") / "tensors.json").write_text(text, encoding="utf-8")
-    return Result({"samples": f"{rows:,}", "batch": str(document["batch"]), "size": f"{files.bytes / 2**20:.1f} MiB"})
+    shown = in_words(job.data, options.split, rows) if job.data else f"{rows:,}"
+    return Result({"samples": shown, "batch": str(document["batch"]), "size": f"{files.bytes / 2**20:.1f} MiB"})
 
 
 _ROLES = {"expected": "model", "reference": "reference"}  # what an output is to the device: its port

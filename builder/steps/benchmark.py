@@ -51,9 +51,10 @@ class Options:
 @step(
     options=Options,
     rank=90,
-    inputs={"model": Kind.ONNX, "baseline": Kind.ONNX, "compiled": Kind.OPENVINO},  # on a target, `model` is its engine
+    # On a target, `model` is its engine, and `tensors` what it is timed on.
+    inputs={"model": Kind.ONNX, "baseline": Kind.ONNX, "compiled": Kind.OPENVINO, "tensors": Kind.TENSORS},
     from_source=("baseline",),
-    optional=("compiled",),
+    optional=("compiled", "tensors"),
     outputs={"measurement": Kind.MEASUREMENT},
     reproducible=Reproducible.MEASURED,
     need=Need.HOST,

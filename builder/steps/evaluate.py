@@ -61,8 +61,9 @@ def _splits(options: Options) -> tuple[str, ...]:
 @step(
     options=Options,
     rank=60,
-    inputs={"model": (Kind.ONNX, Kind.OPENVINO, Kind.ENGINE), "reference": Kind.ONNX},
+    inputs={"model": (Kind.ONNX, Kind.OPENVINO, Kind.ENGINE), "reference": Kind.ONNX, "tensors": Kind.TENSORS},
     from_source=("reference",),
+    optional=("tensors",),  # what a device was given to run
     outputs={"evaluation": Kind.EVALUATION},
     reproducible=Reproducible.PER_CPU,
     packages=("onnxruntime", "numpy", "pillow"),
@@ -76,6 +77,7 @@ def evaluate(options: Options, job: Job) -> Result:
     Each runs in the runtime that its files are for; what ran on a device comes in at `predictions` instead. Raises
     ModelError where one cannot run, and DataError.
     """
+    from builder.data.dataset import in_words
     from builder.measure.fidelity import fidelity
 
     if job.data is None:
@@ -83,7 +85,7 @@ def evaluate(options: Options, job: Job) -> Result:
     data = job.data
     overlap = _overlap(options, data)
     sent = job.inputs.get("predictions")
-    options = _as_sent(options, sent) if sent else options
+    options = _as_sent(options, sent, job.inputs["tensors"]) if sent else options
     reference, ran_reference = _predict("reference", options, job, data, 0)
     if sent:
         candidate, ran_candidate, machine = _sent(sent, reference)
@@ -108,7 +110,8 @@ def evaluate(options: Options, job: Job) -> Result:
     }
     text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False) + "\n"
     (job.folder("evaluation") / "evaluation.json").write_text(text, encoding="utf-8")
-    return Result(facts={**_facts(metrics, near, reference), "ran": _ran(ran_candidate)})
+    samples = in_words(data, options.split, len(reference.outputs)) if sent else f"{len(reference.outputs):,}"
+    return Result(facts={**_facts(metrics, near, reference, samples), "ran": _ran(ran_candidate)})
 
 
 def _truth(job: Job, predictions: Predictions) -> NDArray[Any] | None:
@@ -142,12 +145,11 @@ def _predict(port: str, options: Options, job: Job, data: Data, done: int) -> tu
     return found, session.describe()
 
 
-def _as_sent(options: Options, folder: Path) -> Options:
-    """Return the options for no more samples than a device was given."""
-    from builder.measure.sent import count_samples
+def _as_sent(options: Options, folder: Path, given: Path) -> Options:
+    """Return the options for the samples that a device was given, and ran. Raises StepError where it ran others."""
+    from builder.measure.sent import check_samples
 
-    count = count_samples(folder)
-    return replace(options, samples=min(count, options.samples or count))
+    return replace(options, samples=check_samples(folder, given, options.split))
 
 
 def _sent(folder: Path, reference: Predictions) -> tuple[Predictions, Execution, dict[str, Any]]:
@@ -196,7 +198,7 @@ def _entry(metric: Comparison, confidence: float) -> dict[str, Any]:
     }
 
 
-def _facts(metrics: dict[str, Comparison], near: Fidelity, reference: Predictions) -> dict[str, str]:
+def _facts(metrics: dict[str, Comparison], near: Fidelity, reference: Predictions, samples: str) -> dict[str, str]:
     facts = {
         name: f"{metric.reference:.4f} -> {metric.candidate:.4f} ({_change(name, metric.drop)})"
         for name, metric in metrics.items()
@@ -204,7 +206,6 @@ def _facts(metrics: dict[str, Comparison], near: Fidelity, reference: Prediction
     words = ["identical outputs" if near.identical else "" if near.snr_db is None else f"{near.snr_db:.1f} dB"]
     if near.agreement is not None and not near.identical:
         words.append(f"{100 * near.agreement:.2f} % agree")
-    samples = f"{len(reference.outputs):,}"
     if reference.pairs is not None:
         samples += f" in {len(reference.pairs):,} pairs"
     return {**facts, "fidelity": ", ".join(filter(None, words)), "samples": samples}

@@ -37,6 +37,7 @@ class Entry:
     taken_at: str
     result: str  # the digest of the result that brought it
     siblings: tuple[str, ...]  # the portable keys of all actions of that result
+    filed_at: str = ""  # when it came, by the clock here: a device's own may be wrong
 
     @property
     def name(self) -> str:
@@ -55,15 +56,18 @@ class DeviceIndex:
         self._root = root
         self._set_aside = set_aside
 
-    def find(self, portable: str) -> list[Entry]:
-        """Return what counts of a portable key, by device; of several results of one device the newest."""
+    def find(self, portable: str, holds: Callable[[Entry], bool] = lambda _: True) -> list[Entry]:
+        """Return what counts of a portable key, by device; of several results of one device the last that came.
+
+        `holds` says of an entry whether what it leads to is there; one that leads nowhere counts for nothing.
+        """
         found = []
         for path, entry in self._entries(portable):
             if entry is None:
                 self._set_aside(path, "it is damaged")
-            elif self._is_whole(entry.result, entry.siblings):
+            elif self._is_whole(entry.result, entry.siblings) and holds(entry):
                 found.append(entry)
-        return [*{entry.identity: entry for entry in sorted(found, key=lambda entry: entry.taken_at)}.values()]
+        return [*{entry.identity: entry for entry in sorted(found, key=lambda entry: entry.filed_at)}.values()]
 
     def entry(self, portable: str, result: str) -> Entry | None:
         """Return the entry that a result brought, or None."""
