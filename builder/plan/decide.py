@@ -100,8 +100,8 @@ class Planner:
         return device_parts(action, inputs, self._facts, device, result)
 
     def asked_for(self, action: Action) -> bool:
-        """Return whether `fresh=` asks for an action."""
-        return action.name in self._fresh or action.step.name in self._fresh
+        """Return whether `fresh=` asks for an action; what a device measured is asked for by its own name."""
+        return action.name in self._fresh or (action.step.name in self._fresh and not action.there)
 
     def look_ahead(self, action: Action) -> None:
         """Read what the action's key will need, while there is time; what is wrong with it is said in its turn."""

@@ -102,7 +102,7 @@ def _is_any_host(target: Target) -> bool:
 def _engine(before: list[Action]) -> dict[str, tuple[str, str]]:
     """On a target that runs engines, a measurement takes the engine, where the recipe makes one."""
     engines = [a for a in before if Kind.ENGINE in a.step.outputs.values()]
-    return {"model": (engines[-1].name, "engine")} if engines else {}
+    return {"model": (engines[0].name, "engine")} if engines else {}
 
 
 def _check_runtime(use: Use, step: Step, target: Target) -> None:
