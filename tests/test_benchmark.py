@@ -219,8 +219,13 @@ def test_an_option_out_of_range_says_what_it_must_be(option: dict[str, Any], mes
 def test_the_plan_knows_what_kind_of_step_it_is() -> None:
     assert benchmark.name == "benchmark"
     assert benchmark.reproducible is Reproducible.MEASURED
-    assert benchmark.optional == ("compiled",)
-    assert benchmark.inputs == {"model": Kind.ONNX, "baseline": Kind.ONNX, "compiled": Kind.OPENVINO}
+    assert benchmark.optional == ("compiled", "tensors")
+    assert benchmark.inputs == {
+        "model": Kind.ONNX,
+        "baseline": Kind.ONNX,
+        "compiled": Kind.OPENVINO,
+        "tensors": Kind.TENSORS,
+    }
 
 
 def test_a_process_that_cannot_start_leaves_no_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

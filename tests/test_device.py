@@ -248,6 +248,19 @@ def test_a_kit_for_another_version_of_the_program_is_refused(device: Device) -> 
     assert "the kit was made for another version of the program that finishes it" in done.stderr
 
 
+SAY_TOO_LITTLE = ['{"schema":1}', '{"schema":1,"files":[],"name":1}', '{"schema":1,"files":{', "[[1]]", "9"]
+
+
+@pytest.mark.parametrize("text", SAY_TOO_LITTLE)
+def test_a_kit_json_that_says_too_little_is_refused_in_one_sentence(device: Device, text: str) -> None:
+    (device.kit / "kit.json").write_text(text)
+    done = device.resume()
+
+    assert done.returncode == 2
+    assert any(words in done.stderr for words in ("its kit.json cannot be read", "does not say all that a kit says"))
+    assert "Traceback" not in done.stderr
+
+
 def test_another_schema_is_refused_in_one_sentence(device: Device) -> None:
     document = json.loads((device.kit / "kit.json").read_text()) | {"schema": 0}
     (device.kit / "kit.json").write_text(json.dumps(document))

@@ -76,28 +76,35 @@ class Kit:
 
 def open_kit(place: Path, beside: Path, say: Say) -> Kit:
     """Return the kit in a folder, or in a `.tar`, which is unpacked below `beside`. Raises Stop for any other."""
-    folder = place if place.is_dir() else _unpacked(place, beside)
+    if place.is_dir():
+        return _opened(place, place, say)
+    folder = _unpacked(place, beside)
+    try:
+        return _opened(folder, place, say)
+    except Stop:
+        remove(folder)  # so that the next time unpacks it anew
+        raise
+
+
+def _opened(folder: Path, place: Path, say: Say) -> Kit:
     try:
         document = read_json(folder / "kit.json")
         schema = document["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Stop(f"{place} is no kit: its kit.json cannot be read", "", USAGE) from error
+    made_here = "resume it with the resume.pyz that lies in it, or make a new kit with this version"
     if schema != SCHEMA:
         made = document.get("builder", "another version")
-        raise Stop(
-            f"the kit has schema {schema} (builder {made}), and this reads schema {SCHEMA}",
-            "resume it with the resume.pyz that lies in it, or make a new kit with this version",
-            USAGE,
-        )
-    say(f"checking {len(document['files'])} files of the kit '{document['name']}'")
-    _check(folder, document)
-    if document.get("program") != program_digest():
-        raise Stop(
-            "the kit was made for another version of the program that finishes it",
-            "resume it with the resume.pyz that lies in it, or make a new kit with this version",
-            USAGE,
-        )
-    return Kit(folder, document)
+        raise Stop(f"the kit has schema {schema} (builder {made}), and this reads schema {SCHEMA}", made_here, USAGE)
+    try:
+        say(f"checking {len(document['files'])} files of the kit '{document['name']}'")
+        _check(folder, document)
+        kit = Kit(folder, document)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Stop(f"kit.json in {place} does not say all that a kit says", "copy the kit again", USAGE) from error
+    if kit.program != program_digest():
+        raise Stop("the kit was made for another version of the program that finishes it", made_here, USAGE)
+    return kit
 
 
 def _check(folder: Path, document: dict[str, Any]) -> None:
