@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     arguments = _arguments(words)
     place = Path(arguments.kit).absolute()
     work = Path(arguments.work).absolute() if arguments.work else place.parent
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         if arguments.verify:
             return verify(place, _say)
