@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -29,7 +30,7 @@ class Block:
         self.per_second = per_second or (1e9 / mean_ns if mean_ns else 0.0)
 
 
-class Driver:
+class Driver(ABC):
     """One way to build and run engines.
 
     `tensors` is {"inputs": [...], "outputs": [...]}, each {"name", "dtype", "shape"} of one call.
@@ -48,18 +49,18 @@ class Driver:
     def __init__(self, version: str) -> None:
         self.version = version
 
+    @abstractmethod
     def build(self, request: BuildRequest, layers: Path, log: Path) -> dict[str, Any]:
         """Build an engine, with what its layers are where it can tell; return facts. Raises Failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, engine: Path, feeds: Sequence[Feed], tensors: Mapping[str, Any], files: Sequence[Path]) -> None:
         """Run each feed and write its outputs, one after another, to its file. Raises Failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def time(self, engine: Path, feed: Feed, tensors: Mapping[str, Any], log: Path, **how: float) -> Block:
         """Load an engine and time its runs, without the copies to and from the GPU. Raises Failed.
 
         `how`: `runs` at least, `seconds` at least, and `warmup_ms` before them. With `seconds`, single runs may be left
         out, and only how many there are in a second is told.
         """
-        raise NotImplementedError
