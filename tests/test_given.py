@@ -28,9 +28,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def waiting(home: Project) -> Project:
+def kit(home: Project) -> Path:
+    """The kit of the first build: other tests build again, and `latest` goes on with them."""
+    return build_kit(home).resolve()
+
+
+@pytest.fixture(scope="module")
+def waiting(home: Project, kit: Path) -> Project:
     """A project with the recipe `kitted`, as far as it goes here."""
-    build_kit(home)
+    assert kit.is_relative_to(home.folder.resolve())
     return home
 
 
@@ -64,11 +70,6 @@ def test_each_evaluation_on_a_device_runs_the_samples_of_its_own_split(two: Proj
         judged = json.loads((measured / f"{name}@tensorrt" / "evaluation.json").read_text())
         at_home = json.loads((measured / name / "evaluation.json").read_text())
         assert judged["fidelity"]["snr_db"] == pytest.approx(at_home["fidelity"]["snr_db"], abs=0.1)
-
-
-@pytest.fixture(scope="module")
-def kit(waiting: Project) -> Path:
-    return waiting.folder / "outputs" / "kitted" / "latest" / "kit"
 
 
 @pytest.fixture
