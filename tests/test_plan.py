@@ -19,6 +19,7 @@ from builder.errors import RecipeError
 from builder.plan.graph import graph
 from builder.plan.implementation import implementation
 from builder.plan.keys import key_of
+from builder.plan.part import Part
 from builder.plan.why import Reason, compare, in_words
 from builder.recipe.compose import compose
 from builder.store.statcache import StatCache
@@ -281,6 +282,16 @@ values = st.recursive(
 @given(values, values)
 def test_keys_are_equal_exactly_when_the_parts_are(one: object, other: object) -> None:
     assert (key_of({"x": one}) == key_of({"x": other})) == (canonical(one) == canonical(other))
+
+
+@given(st.sampled_from(["implementation", "data", "options"]), st.dictionaries(st.text(), values), values)
+def test_a_part_that_is_encoded_once_for_many_keys_counts_as_any_other(
+    name: str, part: dict[str, Any], new: Any
+) -> None:
+    key = key_of({"step": "x", name: Part(part)})
+
+    assert key == key_of({"step": "x", name: part})
+    assert (key == key_of({"step": "x", name: new})) == (canonical(new) == canonical(part))
 
 
 @given(st.dictionaries(st.text(), values, max_size=4))

@@ -283,6 +283,45 @@ def test_any_flipped_byte_of_any_object_is_noticed(
     cache.close()
 
 
+@pytest.fixture
+def remembered(tmp_path: Path) -> list[Path]:
+    """Files with wrong digests in the stat cache: what it says of them tells whether it was believed."""
+    files = [tmp_path / f"{index}.py" for index in range(200)]
+    cache = StatCache(tmp_path / "cache")
+    for index, file in enumerate(files):
+        file.write_text(str(index))
+        os.utime(file, ns=(1, 1))
+        cache.believe(file, file_state(file), f"remembered {index}")
+    cache.close()
+    return files
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_many_files_are_remembered_in_whatever_order_they_are_asked_for(
+    tmp_path: Path, remembered: list[Path], order: int
+) -> None:
+    again = StatCache(tmp_path / "cache")
+
+    assert [again.digest(file) for file in remembered[::order]] == [f"remembered {n}" for n in range(200)][::order]
+    again.close()
+
+
+@pytest.mark.invariant(1, 7)
+def test_what_is_forgotten_or_edited_is_read_though_its_row_was_read_ahead(
+    tmp_path: Path, remembered: list[Path]
+) -> None:
+    first, edited, forgotten, *_ = remembered
+    again = StatCache(tmp_path / "cache")
+    assert again.digest(first) == "remembered 0", "and the rows after it came along"
+
+    edited.write_text("more")
+    again.forget(forgotten)
+
+    for file in (edited, forgotten):
+        assert again.digest(file) == digest_file(file)
+    again.close()
+
+
 @pytest.mark.invariant(1, 7)
 def test_a_remembered_digest_that_is_damaged_is_not_believed(tmp_path: Path) -> None:
     file = tmp_path / "module.py"

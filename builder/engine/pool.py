@@ -126,6 +126,11 @@ class Pool:
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
 
+    def warm(self) -> None:
+        """Start a worker that will be needed, so that it is there when it is."""
+        self._all.append(Worker(self._folder))
+        self._idle.append(self._all[-1])
+
     def take(self, place: Place = HERE) -> Worker:
         for idle in self._idle:
             if idle.place == place:

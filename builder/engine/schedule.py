@@ -10,6 +10,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from builder.engine.node import Node, Outcome
 from builder.engine.pool import HERE, Place, Pool, Worker
 from builder.engine.request import make_request
 from builder.engine.tell import as_error, error_of, finished_event, last_line, progress_event
+from builder.engine.there import find_portable
 from builder.engine.turns import Turns
 from builder.errors import BuilderError, LimitError, RecipeError, StepError, StoreError, ToolchainError, WorkerError
 from builder.outcomes import Status
-from builder.plan.decide import Planner
+from builder.plan.decide import Decision, Planner
 from builder.store.store import Store
 from builder.trouble import nearly_full
 
@@ -87,6 +89,7 @@ class Engine:
         self._total = sum(map(self._is_wanted, nodes))
         self._events(Event("planned", total=self._total))
         self._connect(nodes)
+        self._warm(nodes)
         ahead = (node for node in nodes if node.outcome is None)
         try:
             while self._ready or self._startable or self._measuring or self._running:
@@ -104,6 +107,12 @@ class Engine:
             for node in nodes:  # also one that was in no queue when it was interrupted
                 node.close()
             self._selector.close()
+
+    def _warm(self, nodes: Sequence[Node]) -> None:
+        """Start a worker while the first keys are made, where nothing of this was built here before."""
+        if nodes and all(self._planner.estimate(node.recipe, node.action) is None for node in nodes):
+            with suppress(BuilderError, OSError):  # what is wrong is said where a worker cannot be done without
+                self._pool.warm()
 
     def _connect(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
@@ -128,18 +137,20 @@ class Engine:
             self._finish(node, Outcome(Status.SKIPPED, f"{self._failure} failed, and keep_going=false"))
             return
         try:
-            if node.action.needs_target and (inputs := node.portables()) is not None:
-                node.portable = self._planner.portable(node.action, inputs)
+            node.portable = find_portable(node, self._planner)
             if outcome := node.blocked():
                 self._finish(node, outcome)
                 return
-            node.decision = self._planner.decide(node.recipe, node.action, node.digests(), node.portable)
+            node.decision = self._decide(node)
         except RecipeError:  # nobody can build what it does not say
             raise
         except BuilderError as error:
             self._failed(node, error)
             return
-        if node.decision.status is not Status.BUILT:
+        if node.decision.status is Status.FAILED:
+            hint = f"resume the kit there again, or make a new one: fresh=[{node.action.name}]"
+            self._failed(node, StepError(node.decision.failed, hint))
+        elif node.decision.status is not Status.BUILT:
             self._finish(node, Outcome.of_hit(node.decision))
         elif skipped := node.toolless():
             self._finish(node, skipped)
@@ -147,6 +158,10 @@ class Engine:
             self._demand(node.toolchain, node)
         else:
             (self._measuring if node.alone else self._startable).append(node)
+
+    def _decide(self, node: Node) -> Decision:
+        there = node.there.decision(node, self._planner) if node.there else None
+        return self._planner.decide(node.recipe, node.action, node.digests(), there)
 
     def _demand(self, tools: Node, user: Node) -> None:
         """Have a toolchain put together, now that an action will run in it; the action is settled again then."""
@@ -187,7 +202,7 @@ class Engine:
     def _run_locked(self, node: Node) -> bool:
         """Look once more, since another builder may have made it meanwhile; else launch it."""
         try:
-            node.decision = self._planner.decide(node.recipe, node.action, node.digests(), node.portable)
+            node.decision = self._decide(node)
             if node.decision.record is None:
                 self._launch(node)
         except (BuilderError, OSError) as error:

@@ -55,9 +55,21 @@ def main() -> None:
     imports = Imports()
     imports.install()
     os.set_inheritable(outgoing, False)
+    _load()
     with os.fdopen(incoming, "r", encoding="utf-8") as requests:
         for line in requests:
             _serve(json.loads(line), strangers, imports)
+
+
+def _load() -> None:
+    """Load what every request needs, while the first is still on its way."""
+    import builder.engine.checks
+    import builder.engine.guard
+    import builder.errors
+    import builder.specs
+    import builder.step
+    import builder.trouble
+    import builder.typed  # noqa: F401
 
 
 def _look_in(places: list[str | None]) -> None:

@@ -20,6 +20,7 @@ from builder.outcomes import Reproducible
 from builder.plan.action import Action
 from builder.plan.implementation import Code
 from builder.plan.packages import packages_of
+from builder.plan.part import Part, digest_of
 from builder.plan.project import CodePlace, find_code
 from builder.plan.toolchain import Installed, Toolchain
 from builder.recipe.locations import find_file
@@ -36,7 +37,7 @@ from builder.typed import to_plain
 
 __all__ = ["Facts", "key_of", "key_parts"]
 
-
+_BY_DIGEST = ("implementation", "toolchain", "installed", "data")  # large, and the same for many actions
 _SAID_IN = {"tokenizer": "data.tokenizer.path", "timing_cache": "steps.compile.timing_cache"}  # of files beside a model
 
 
@@ -64,7 +65,7 @@ class Facts:
         module, place = action.step.run.__module__, _code_of(action)
         name = f"{module} {place.file}" if place else module
         if name not in self._code:
-            self._code[name] = self._sources_in(None).reached((module, "builder.engine.worker"))
+            self._code[name] = Part(self._sources_in(None).reached((module, "builder.engine.worker")))
             if place:
                 self._code[name] |= self._sources_in(place.folder).reached((place.module,))
         return self._code[name]
@@ -114,7 +115,7 @@ class Facts:
         """Return how samples are read and what the files of a dataset hold. Raises DataError."""
         name = digest_json("builder.data.v1", [to_plain(data), fetched])
         if name not in self._samples:
-            self._samples[name] = _data(data, fetched, self)
+            self._samples[name] = Part(_data(data, fetched, self))
         return self._samples[name]
 
     def device(self, action: Action) -> tuple[dict[str, Any] | None, str]:
@@ -170,7 +171,8 @@ class Facts:
 
 def key_of(parts: Mapping[str, Any]) -> str:
     """Return the action key of its parts."""
-    return digest_json("builder.action.v1", parts)
+    said = {name: digest_of(part) if name in _BY_DIGEST else part for name, part in parts.items()}
+    return digest_json("builder.action.v2", said)
 
 
 def key_parts(action: Action, inputs: Mapping[str, str], facts: Facts) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.digest import digest_json
+from builder.plan.part import Part
 from builder.store.statcache import StatCache
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ _ADDED = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json"
 class Installed:
     """Packages by name: their versions, and a digest of what their RECORD says of their files, where one says it."""
 
-    versions: dict[str, str]
-    records: dict[str, str]
+    versions: Part
+    records: Part
 
 
 @dataclass
@@ -70,8 +71,8 @@ class Toolchain:
             for package, version in known["versions"].items()
         }
         return Installed(
-            {package: version for package, (version, _) in found.items()},
-            {package: record for package, (_, record) in found.items() if record},
+            Part({package: version for package, (version, _) in found.items()}),
+            Part({package: record for package, (_, record) in found.items() if record}),
         )
 
     @cached_property

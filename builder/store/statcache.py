@@ -33,6 +33,7 @@ CREATE TABLE files (path TEXT PRIMARY KEY, dev INT, ino INT, size INT, mtime INT
                     own TEXT);
 CREATE TABLE notes (kind TEXT, name TEXT, value TEXT, day INT, PRIMARY KEY (kind, name));
 """
+_READ_ON = "SELECT * FROM files WHERE rowid >= (SELECT rowid FROM files WHERE path = ?) ORDER BY rowid LIMIT 64"
 _DAY_S = 24 * 60 * 60
 _NOTE_DAYS = 60  # a note that nobody asked for so long is forgotten
 
@@ -51,6 +52,7 @@ class StatCache:
     def __init__(self, folder: Path | None = None) -> None:
         self._database = _open((folder or cache_folder()) / _DATABASE)
         self._seen: dict[str, tuple[FileState, str]] = {}
+        self._ahead: dict[str, tuple[Any, ...]] = {}  # rows that nobody has asked for yet
         self._today = int(time.time()) // _DAY_S
 
     def digest(self, path: Path | str, *, links: bool = True) -> str:
@@ -72,7 +74,7 @@ class StatCache:
     def _hash(self, path: Path | str, before: FileState) -> str:
         young = max(before[3:]) >= time.time_ns() - _YOUNG_NS  # as it is now: reading may take longer than that
         sha256 = digest_file(Path(path))
-        self._seen.pop(str(path), None)
+        self._drop(path)
         if not young and file_state(path) == before:
             self.believe(path, before, sha256)
         return sha256
@@ -84,8 +86,19 @@ class StatCache:
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _own(row)))
 
     def _known(self, name: str) -> tuple[FileState, str] | None:
-        row = self._row("SELECT * FROM files WHERE path = ?", (name,))
+        row = self._ahead.pop(name, None) or self._read_on(name)
         return (row[1:6], row[6]) if row and row[7] == _own(row[:7]) else None
+
+    def _read_on(self, name: str) -> tuple[Any, ...] | None:
+        """Return a file's row; those written after it come along, since the next build asks in the same order."""
+        with contextlib.suppress(sqlite3.Error):
+            rows = self._database.execute(_READ_ON, (name,)).fetchall()
+            self._ahead = {row[0]: row for row in rows}
+        return self._ahead.pop(name, None)
+
+    def _drop(self, path: Path | str) -> None:
+        self._seen.pop(str(path), None)
+        self._ahead.pop(str(path), None)
 
     def rows(self) -> list[tuple[Path, str]]:
         """Return every remembered file that is as it was, with the digest that it is believed to have."""
@@ -96,7 +109,7 @@ class StatCache:
 
     def forget(self, path: Path) -> None:
         """Believe nothing of a file: it is read the next time."""
-        self._seen.pop(str(path), None)
+        self._drop(path)
         self._write("DELETE FROM files WHERE path = ?", (str(path),))
 
     def prune(self) -> None:
