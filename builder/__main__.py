@@ -167,7 +167,7 @@ def _finish_there(built: Build) -> int:
 
     told = built.recipe.machine.output is Output.TEXT
     if told:
-        _show([built], sweep=False)
+        _show([built], sweep=False, sent=built.recipe.target.host or "")
     try:
         done = finish_there(built)
     except BuilderError:
@@ -177,7 +177,8 @@ def _finish_there(built: Build) -> int:
     return _build([*done.overrides], away=False)
 
 
-def _show(builds: Sequence[Build], *, sweep: bool) -> None:
+def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "") -> None:
+    """Print what became of builds; `sent` is the host that gets their kit now."""
     from builder.recipe.schema import Output, Verbosity
 
     machine = builds[0].recipe.machine
@@ -186,7 +187,9 @@ def _show(builds: Sequence[Build], *, sweep: bool) -> None:
         for label, finished in zip(labels, builds, strict=True):
             if label:
                 print(harmless(label.rstrip()))
-            show_build(finished.manifest, finished.folder, idle=finished.idle, verbosity=machine.verbosity)
+            names = [node.action.name for node in finished.nodes]
+            about, verbosity = finished.manifest, machine.verbosity
+            show_build(about, finished.folder, idle=finished.idle, verbosity=verbosity, names=names, sent=sent)
         if sweep and machine.verbosity is not Verbosity.QUIET:
             print(f"sweep   {builds[0].folder.parent / 'report.html'}")
     elif machine.output is Output.JSON:

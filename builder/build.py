@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ from builder.engine.fitness import judged
 from builder.engine.jobs import default_jobs
 from builder.engine.node import Node
 from builder.engine.schedule import Engine
+from builder.engine.there import There
 from builder.errors import BuilderError, Interrupted, StoreError, TargetError, UsageError
 from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
@@ -111,7 +113,8 @@ def _build(
     machine = recipes[0].machine
     facts = Facts(stats)
     guard.check(recipes, graphs, facts)
-    planner = Planner(store, facts, Path("outputs"), machine.fresh or ())
+    note = cache(lambda text: events(Event("note", message=text)))  # once, whatever the builds of a sweep share
+    planner = Planner(store, facts, Path("outputs"), machine.fresh or (), note)
     plans = [
         _nodes(recipe, actions, index, sweep)
         for index, (recipe, actions) in enumerate(zip(recipes, graphs, strict=True))
@@ -181,6 +184,7 @@ def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -
         limits = recipe.limits.get(action.name.removesuffix("@host"), recipe.limits.get("", Limits()))
         tools = nodes.get(action.toolchain)
         nodes[action.name] = Node(build_name, recipe.name, action, inputs, limits, tools, nodes.get(action.after))
+    There(list(nodes.values()))
     return list(nodes.values())
 
 

@@ -18,18 +18,18 @@ from builder.errors import StoreError
 from builder.evidence import PLACES, find_evidence
 from builder.gates import Evidence, judge
 from builder.kit.delivered import kit_digests, kit_is_whole, write_kit, write_kit_again
+from builder.kit.earlier import EARLIER, earlier_digest, keep_earlier, keep_earlier_again
 from builder.outcomes import Status
 from builder.outputs import OUTPUTS, new_folder, point
 from builder.recipe.locations import shown
 from builder.recipe.schema import Recipe
+from builder.report.lines import name_width
 from builder.report.manifest import Delivered, make_manifest, read_manifest, same_result, sealed
 from builder.store.cas import Entry, Tree
 from builder.store.statcache import StatCache
 from builder.store.store import Store
 
 __all__ = ["Folder", "deliver"]
-
-_EARLIER = "manifest.deferred.json"  # of the build that waited for what devices have sent since
 
 
 @dataclass(frozen=True)
@@ -84,29 +84,12 @@ def _deliver(recipe: Recipe, nodes: Sequence[Node], store: Store, stats: StatCac
         _restore(final, known, content, recipe, nodes, store, stats, events)
         return Folder(shown(final), content.manifest, unchanged=True)
     with new_folder(OUTPUTS / recipe.name) as (part, publish):
+        keep_earlier(part, content.manifest, nodes, final)
         _write(part, content, recipe, nodes, store)
-        if content.manifest["devices"] and (earlier := _earlier(recipe.name, nodes, final)):
-            _copy(earlier, part / _EARLIER)
         final = publish()
     if content.manifest["status"] in (Status.BUILT.word, Status.DEFERRED.word):
         point(latest, final)
     return Folder(final, content.manifest, unchanged=False)
-
-
-def _earlier(name: str, nodes: Sequence[Node], newest: Path) -> Path | None:
-    """Return the manifest of the build that waited for what devices have sent: its portable keys are those of now."""
-    keys = {node.action.name: node.portable for node in nodes if node.portable}
-
-    def same(folder: Path) -> dict[str, Any] | None:
-        found = read_manifest(folder) or {"actions": []}
-        theirs = {each["name"]: each["portable"] for each in found["actions"] if each.get("portable")}
-        return found if theirs == keys else None
-
-    folders = [*(OUTPUTS / name).glob("[0-9]*"), *(OUTPUTS / "sweeps").glob("[0-9]*/*")]
-    for folder in sorted(folders, reverse=True):
-        if (found := same(folder)) and found["status"] == Status.DEFERRED.word and not found["devices"]:
-            return folder / "manifest.json"
-    return newest / _EARLIER if same(newest) else None  # the folder that waited was removed
 
 
 def _content(recipe: Recipe, nodes: Sequence[Node], store: Store) -> _Content:
@@ -161,7 +144,7 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
     for name, text in pages.items():
         _text(folder / name, text)
     digests = {name: digest_bytes(text.encode()) for name, text in pages.items()}
-    digests |= kit_digests(folder, manifest)
+    digests |= kit_digests(folder, manifest) | earlier_digest(folder)
     _text(folder / "manifest.json", _json(sealed({**manifest, "pages": digests})))
     return report
 
@@ -198,6 +181,8 @@ def _restore(
             store.content.take_file(entry, folder / path)
     pages = known.pop("pages", {})
     changed = [path for path, digest in pages.items() if not intact(path, digest)]
+    if EARLIER in changed:
+        keep_earlier_again(folder, known, nodes, pages[EARLIER])
     if not kit_is_whole(folder, known, changed, intact):
         write_kit_again(folder, known, recipe, nodes, store)
         changed.append("kit")
@@ -206,11 +191,11 @@ def _restore(
 
 
 def _log(nodes: Sequence[Node]) -> str:
-    lines = []
+    lines, width = [], name_width(node.action.name for node in nodes)
     for node in nodes:
         assert node.outcome is not None
         outcome = node.outcome
-        lines.append(f"{outcome.status.word:9} {node.action.name:16} {outcome.key[:12]:12} {outcome.reason}")
+        lines.append(f"{outcome.status.word:9} {node.action.name:{width}} {outcome.key[:12]:12} {outcome.reason}")
         lines += [f"    {line}" for line in outcome.tail.splitlines()]
     return "\n".join(lines) + "\n"
 

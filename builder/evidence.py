@@ -71,18 +71,12 @@ def _waiting(nodes: Sequence[Node]) -> str:
 
 def _awaited(nodes: Sequence[Node]) -> list[Node]:
     """Return the evaluations that are still to come."""
-    return [node for node in nodes if _evaluates(node) and _waits(node) and not _why_lost(node)]
+    return [node for node in nodes if _evaluates(node) and _waits(node)]
 
 
 def _why_lost(node: Node) -> str:
-    """Say why an evaluation did not come, or ''. A device that sent the engine alone could not evaluate it."""
-    if not _evaluates(node):
-        return ""
-    if _status(node) in (Status.FAILED, Status.SKIPPED):
-        return _status(node).word
-    entries = [given.outcome.entry for given in node.inputs.values() if given.outcome and given.outcome.entry]
-    lacking = [entry for entry in entries if _waits(node) and node.portable not in entry.siblings]
-    return f"was not finished on {lacking[0].name}; resume the kit there again" if lacking else ""
+    """Say why an evaluation did not come, or ''."""
+    return _status(node).word if _evaluates(node) and _status(node) in (Status.FAILED, Status.SKIPPED) else ""
 
 
 def _evaluates(node: Node) -> bool:

@@ -55,7 +55,8 @@ def lock(arguments: list[str]) -> int:
         before = _inputs(recipe)
         [finished] = build([recipe], events)
     if recipe.machine.output is Output.TEXT:
-        show_build(finished.manifest, finished.folder, idle=finished.idle, verbosity=recipe.machine.verbosity)
+        names, verbosity = [node.action.name for node in finished.nodes], recipe.machine.verbosity
+        show_build(finished.manifest, finished.folder, idle=finished.idle, verbosity=verbosity, names=names)
     if finished.exit_code is not ExitCode.OK:
         show_error(f"no lock is written: {recipe.name} {finished.status.word}", "")
         return finished.exit_code

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.build import Build, build, interruptible
 from builder.engine.events import Event, Events
-from builder.errors import UsageError, did_you_mean
+from builder.errors import RecipeError, StepError, UsageError, did_you_mean
 from builder.kit.find import MACHINE, overrides_of
 from builder.kit.finish import check_keys, file_result, is_filed
 from builder.kit.result import Result, read_result
@@ -30,14 +30,27 @@ from builder.store.store import Store, store_folder
 __all__ = ["Imported", "finish_there", "import_result", "resume"]
 
 HELP = """\
-usage: python -m builder resume KIT [options]
+usage: python -m builder resume KIT [--work FOLDER] [--driver python|trtexec]
        python -m builder resume --import RESULT [KIT] [settings]
+       python -m builder resume KIT --verify
 
-  KIT               a kit (folder or .tar), finished on this machine; the same as `sh resume.sh` in it
-  --import RESULT   the NAME.result.tar that a device wrote: filed in the store, then the build is completed.
-                    The kit is found below outputs/; name it where it lies elsewhere
+  What a build left for a device lies in its kit, outputs/NAME/latest/kit.tar. It is finished in three ways:
 
-  store=FOLDER strict=true output=json ...   settings of the machine, as for a build\
+  resume KIT             on the device: builds the engine, runs and times it, and writes NAME-DEVICE.result.tar beside
+                         the kit. Where no builder is installed: tar xf kit.tar && sh kit/resume.sh. To start it from
+                         here instead: python -m builder recipe=NAME target.host=user@device
+  resume --import RESULT at home, in the project that made the kit: files what the device measured and completes the
+                         build with it. Where the kit is gone from outputs/, name a copy of it too
+  resume KIT --verify    on any machine with ONNX Runtime: runs the kit's model and says how far its outputs are from
+                         those at home. Times nothing, writes nothing
+
+  --work FOLDER          where to work, and to leave the result
+  --driver               what runs TensorRT there: its Python package or the program trtexec; else whichever is there
+  store=FOLDER strict=true output=json ...   settings of this machine, for an import as for a build
+
+  Exits 0 when all is done; 1 where something failed (what was done is kept: run it again), a gate is not kept, or
+  --verify finds outputs too far; 2 where the command, the kit or the result is wrong; 3 on a machine that is not the
+  kit's target or lacks the runtime, and for an import with strict=true that leaves something waiting; 130 after Ctrl-C\
 """
 _IMPORT = "--import"
 
@@ -94,7 +107,9 @@ def import_result(archive: Path, kit: Path | None = None, settings: Sequence[str
     """
     with tempfile.TemporaryDirectory(prefix="builder-result-") as name, interruptible():
         result = read_result(archive, Path(name))
-        recipe = compose([*overrides_of(result, kit), *settings])
+        stores = [word.removeprefix("store=") for word in settings if word.startswith("store=")]
+        words = overrides_of(result, kit, store_folder(stores[-1] if stores else None))
+        recipe = _composed(result, [*words, *settings])
         if recipe.name != result.name:
             raise UsageError(f"the result is of '{result.name}', and its kit builds '{recipe.name}'")
         terminal = Terminal(results=False, verbosity=recipe.machine.verbosity)
@@ -102,6 +117,15 @@ def import_result(archive: Path, kit: Path | None = None, settings: Sequence[str
             label = _file(result, recipe, Events(terminal))
     device = [setting(label)] if label and not recipe.target.device else []
     return Imported((*recipe.overrides, *device), result)
+
+
+def _composed(result: Result, words: Sequence[str]) -> Recipe:
+    try:
+        return compose(words)
+    except RecipeError as error:
+        hint = "import it in the project that built it, or bring that project's recipes/ and conf/ here"
+        words = f"this result is of the recipe '{result.name}', which cannot be read here: {error.message}"
+        raise type(error)(words, hint) from error
 
 
 def finish_there(built: Build) -> Imported:
@@ -138,10 +162,11 @@ def _file(result: Result, recipe: Recipe, events: Events) -> str:
         planned = plan_actions(recipe, actions, planner)
         if any(name in result.portable for name in _unknown(planned, waiting)):
             events(Event("note", message="the portable part of the build is not in this store; it is built first"))
-            build([recipe], lambda event: events(event) if event.kind != "planned" else None)
+            anew = replace(recipe, machine=replace(recipe.machine, fresh=waiting))  # whatever devices have sent so far
+            build([anew], lambda event: events(event) if event.kind != "planned" else None)
             planned = plan_actions(recipe, actions, planner)
         check_keys(result, planned, planner)
-        _say_failed(result, events)
+        _check_built(result)
         where = f"{result.device['name']}, {result.taken_at}"
         if is_filed(result, store):
             events(Event("note", message=f"this result is filed already: {', '.join(result.built)} of {where}"))
@@ -158,12 +183,11 @@ def _unknown(planned: Sequence[Planned], waiting: Sequence[str]) -> list[str]:
     return [name for name in waiting if name not in known]
 
 
-def _say_failed(result: Result, events: Events) -> None:
-    for name, done in result.actions.items():
-        if done.status != "built":
-            events(Event("warning", message=f"{name} failed on {result.device['name']}: {done.error or 'no reason'}"))
+def _check_built(result: Result) -> None:
+    """Raise StepError where the device finished nothing: there is nothing to file."""
     if not result.built:
-        raise UsageError("nothing of this kit was finished on the device", "resume it there again; it goes on")
+        told = next((f": {name} failed: {why}" for name, why in result.failed.items()), "")
+        raise StepError(f"nothing was finished on {result.device['name']}{told}", "resume the kit there again")
 
 
 def _earlier(result: Result, store: Store) -> str:
@@ -180,6 +204,7 @@ def _earlier(result: Result, store: Store) -> str:
 
 
 def _label(result: Result, store: Store) -> str:
-    entries = store.devices.find(result.portable[result.built[0]])
-    mine = next((entry for entry in entries if entry.device == result.device), None)
-    return label_of(mine, entries) if mine and len(entries) > 1 else ""
+    found = (entry for portable in result.portable.values() for entry in store.devices.find(portable))
+    devices = {entry.identity: entry for entry in found}
+    mine = next((entry for entry in devices.values() if entry.device == result.device), None)
+    return label_of(mine, [*devices.values()]) if mine and len(devices) > 1 else ""

@@ -17,12 +17,12 @@ __all__ = ["action", "exporting", "toolchain_store"]
 _MISSING = ("there is no Python", "check the network", "cannot be had here")
 
 
-def toolchain_store(factory: pytest.TempPathFactory, *names: str) -> Path:
-    """Return a store that holds toolchains; BUILDER_TEST_STORE names one that outlives the tests.
+def toolchain_store(factory: pytest.TempPathFactory, *names: str, store: Path | None = None) -> Path:
+    """Return a store that holds toolchains, if none is given one for all; BUILDER_TEST_STORE's outlives the tests.
 
     Skips the test where a toolchain cannot be had: no network, or no such Python.
     """
-    store = Path(os.environ.get("BUILDER_TEST_STORE") or factory.getbasetemp() / "toolchains")
+    store = store or Path(os.environ.get("BUILDER_TEST_STORE") or factory.getbasetemp() / "toolchains")
     for name in names:
         done = subprocess.run(
             [sys.executable, "-m", "builder", "toolchain", "build", name, f"store={store}"],

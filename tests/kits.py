@@ -12,9 +12,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from projects import Project, write_small
 
-__all__ = ["RECIPE", "Device", "build_kit", "old_pythons", "read_result", "standin"]
+__all__ = ["RECIPE", "Device", "build_kit", "nvidia_standins", "old_pythons", "read_result", "standin"]
 
 STANDIN = Path(__file__).with_name("trtexec_standin.py")
 RECIPE = """\
@@ -64,6 +65,19 @@ def standin(folder: Path) -> Path:
     program = folder / "trtexec"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STANDIN}" "$@"\n')
     program.chmod(0o755)
+    return folder
+
+
+def nvidia_standins(folder: Path) -> Path:
+    """Put what stands in for NVIDIA's driver library and for its two packages into a folder, and return it."""
+    here = Path(__file__).with_name("nvidia")
+    command = ["cc", "-shared", "-fPIC", "-o", str(folder / "libcuda.so.1"), str(here / "libcuda.c")]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("there is no C compiler here, and the stand-in for the driver is C")
+    for name in ("tensorrt", "tensorrt_rtx"):
+        (folder / f"{name}.py").write_text((here / "stand_in.py").read_text())
     return folder
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from projects import Project
 
-__all__ = ["ORIN", "Sent", "canonical_digest", "deferred_build", "read_manifest"]
+__all__ = ["ORIN", "Sent", "canonical_digest", "deferred_build", "latest", "read_manifest"]
 
 ORIN = {
     "name": "NVIDIA Jetson Orin Nano",
@@ -60,6 +60,11 @@ def deferred_build(project: Project, *words: str) -> Path:
     project.write("recipes/small_jetson.yaml", RECIPE)
     done = project.run("recipe=small_jetson", *words)
     assert done.returncode == 0, done.stdout + done.stderr
+    return latest(project)
+
+
+def latest(project: Project) -> Path:
+    """Return the folder of the last build of the recipe for a Jetson."""
     return (project.folder / "outputs" / "small_jetson" / "latest").resolve()
 
 

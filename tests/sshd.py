@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,6 @@ __all__ = ["HOST", "Server", "ssh_server"]
 
 HOST = "device@jetson"
 SSHD = "/usr/sbin/sshd"
-NUMBER = GROUP + 7
 CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -35,7 +34,8 @@ UsePAM no
 StrictModes no
 PrintMotd no
 PidFile none
-SetEnv PATH={path} PYTHONDONTWRITEBYTECODE=1
+Subsystem sftp internal-sftp
+SetEnv PYTHONDONTWRITEBYTECODE=1 {settings}
 """
 CLIENT = """\
 Host jetson
@@ -57,6 +57,11 @@ class Server:
     process: subprocess.Popen[bytes]
 
     @property
+    def number(self) -> int:
+        """Its user's number."""
+        return _number(self.port)
+
+    @property
     def home(self) -> Path:
         return self.folder / "home"
 
@@ -73,9 +78,10 @@ class Server:
         (place / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {public[0]} {public[1]}\n" if known else "")
         (place / "config").write_text(CLIENT.format(port=self.port, folder=self.folder, known=place / "known_hosts"))
         (self.folder / "authorized_keys").write_text((self.folder / "client_key.pub").read_text() if key else "")
-        program = place / "ssh"
-        program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {place}/config "$@"\n')
-        program.chmod(0o755)
+        for name in ("ssh", "scp"):
+            program = place / name
+            program.write_text(f'#!/bin/sh\nexec {shutil.which(name)} -F {place}/config "$@"\n')
+            program.chmod(0o755)
         project.environment["PATH"] = os.pathsep.join([str(place), os.environ["PATH"]])
 
     def cut(self) -> None:
@@ -87,14 +93,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def ssh_server() -> Iterator[Server]:
-    """Yield a server whose device has trtexec's stand-in; skip where there is no sshd, or no other user can log in."""
-    missing = [name for name in (SSHD, "ssh", "ssh-keygen", "unshare") if shutil.which(name) is None]
+def ssh_server(python: str = "", reach: Sequence[Path] = (), **settings: str) -> Iterator[Server]:
+    """Yield a server whose device has trtexec's stand-in; skip where there is no sshd, or no other user can log in.
+
+    `python` is the device's python3, `reach` what its programs read elsewhere, and `settings` their environment.
+    """
+    missing = [name for name in (SSHD, "ssh", "scp", "ssh-keygen", "unshare") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         pytest.skip(f"a login as another user takes root and OpenSSH's server; missing: {', '.join(missing) or 'root'}")
     with open_folder() as folder:
-        port = _prepare(folder)
-        script = ["set -e", *opened(), f"mount --bind {folder}/passwd /etc/passwd"]
+        port = _prepare(folder, python, settings)
+        reach = [*reach, *([Path(python).resolve().parents[1]] if python else [])]
+        script = ["set -e", *opened(*reach), f"mount --bind {folder}/passwd /etc/passwd"]
         script += ["mount -t tmpfs none /run", "mkdir -m 755 /run/sshd", f"exec {SSHD} -D -e -f {folder}/config"]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(["unshare", "--mount", "sh", "-c", "\n".join(script)], stdout=log, stderr=log)
@@ -104,32 +114,41 @@ def ssh_server() -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait()
-            _end_all()
+            _end_all(_number(port))
 
 
-def _end_all() -> None:
+def _number(port: int) -> int:
+    """Return a user's number for a server, so that what it ends is no other's that runs at the same time."""
+    return GROUP + 100 + port % 4000
+
+
+def _end_all(number: int) -> None:
     """End what the server's user has left running: it goes on for a while where a connection is cut."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if process.stat().st_uid == NUMBER:
+            if process.stat().st_uid == number:
                 os.kill(int(process.name), 9)
 
 
-def _prepare(folder: Path) -> int:
+def _prepare(folder: Path, python: str, settings: Mapping[str, str]) -> int:
     """Write keys, users and configuration; return the port."""
     for name in ("host_key", "client_key"):
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
         subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
     home = folder / "home"
     home.mkdir(mode=0o700)
-    os.chown(home, NUMBER, GROUP)
     users = Path("/etc/passwd").read_text()
-    (folder / "passwd").write_text(f"{users}device:*:{NUMBER}:{GROUP}::{home}:/bin/sh\n")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    path = os.pathsep.join([str(standin(folder / "bin")), "/usr/bin", "/bin"])
-    (folder / "config").write_text(CONFIG.format(port=port, folder=folder, path=path))
+    os.chown(home, _number(port), GROUP)
+    (folder / "passwd").write_text(f"{users}device:*:{_number(port)}:{GROUP}::{home}:/bin/sh\n")
+    programs = standin(folder / "bin")
+    if python:
+        (programs / "python3").symlink_to(python)
+    given = {"PATH": os.pathsep.join([str(programs), "/usr/bin", "/bin"]), **settings}
+    text = " ".join(f"{name}={value}" for name, value in given.items())
+    (folder / "config").write_text(CONFIG.format(port=port, folder=folder, settings=text))
     return port
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,10 @@ def local_function(project: Project) -> None:
     onnx.save(model, file)
 
 
+def profile(name: str, low: Sequence[int], high: Sequence[int]) -> str:
+    return f"+steps.compile.profiles.{name}={{min: {[*low]}, opt: {[*low]}, max: {[*high]}}}"
+
+
 ORIN, XAVIER = "target=jetson_orin", "target=jetson_xavier"
 DLA = ("steps=[compile]", "steps.compile.dla_core=0")
 # the model, the words of the command line, the node, the reason, the nearest thing that works
@@ -134,13 +139,41 @@ REFUSED: dict[str, tuple[Callable[[Project], None], tuple[str, ...], str, str, s
     "one that TensorRT-RTX has not": (determinant, ("target=rtx_4090",), "det", "TensorRT-RTX's parser", "replace it"),
     "an operator that is newer": (layer_norm, (XAVIER,), "layernormalization", "from 8.6 on", "ReduceMean"),
     "one with a near relative": (compress, (ORIN,), "compress", "Compress is no operator", "Where"),
-    "an open shape": (open_shape, (ORIN,), "x", "open in height and width", "model.shapes.x=[1, 3, 1, 1]"),
-    "a shape that is another": (open_shape, (ORIN, "+model.shapes.x=[1,4,8,8]"), "x", "[1, 4, 8, 8]", "as many"),
+    "an open shape": (open_shape, (ORIN,), "x", "open in height and width", "'++model.shapes.x=[1, 3, 1, 1]'"),
+    "a shape that is another": (open_shape, (ORIN, "+model.shapes.x=[1,4,8,8]"), "x", "[1, 4, 8, 8]", "x=[1, 3, 8, 8]"),
     "a newer opset": (new_opset, (XAVIER,), "relu", "of opset 18", "opset 17"),
     "weights without room": (large, (ORIN, "target.memory_mib=4"), "matmul", "take 6 MiB", "leaves a quarter"),
     "too large for anything": (large, (ORIN, "target.memory_mib=1"), "matmul", "take 6 MiB", "smaller model"),
     "quantized for another runtime": (asymmetric, (ORIN,), "quantizelinear", "not 0", "style=tensorrt"),
     "what no DLA runs": (erf, (ORIN, *DLA), "erf", "no DLA runs Erf", "allow_gpu_fallback=true"),
+    "a profile of an input that is not there": (
+        relu,
+        (ORIN, "steps=[compile]", profile("z", [1, 4], [1, 4])),
+        "steps.compile.profiles.z",
+        "the model has no input 'z'",
+        "there is: x",
+    ),
+    "a profile of an axis that is not open": (
+        relu,
+        (ORIN, "steps=[compile]", profile("x", [1, 4], [2, 4])),
+        "steps.compile.profiles.x",
+        "max is [2, 4], and the input is [1, 4]: axis 0 is 1 and not open",
+        "++steps.compile.profiles.x={min: [1, 4], opt: [1, 4], max: [1, 4]}",
+    ),
+    "a profile of another rank": (
+        open_shape,
+        (ORIN, "steps=[compile]", profile("x", [1, 3], [1, 3])),
+        "steps.compile.profiles.x",
+        "min is [1, 3], and the input is [batch, 3, height, width]: 4 axes, not 2",
+        "max: [1, 3, 1, 1]}",
+    ),
+    "scratch memory without room": (
+        relu,
+        (ORIN, "steps=[compile]", "steps.compile.workspace_mib=16385"),
+        "steps.compile.workspace_mib",
+        "16,385 MiB of scratch memory, and jetson_orin has 16,384 MiB",
+        "workspace_mib=8192",
+    ),
     "a DLA where there is none": (
         erf,
         ("target=jetson_thor", *DLA),
@@ -188,6 +221,57 @@ def test_what_a_target_cannot_do_is_refused_with_the_node_and_the_nearest_that_w
     assert any(found["node"] == node and reason in found["message"] and nearest in found["hint"] for found in errors), (
         errors
     )
+
+
+def batch_of_any(project: Project) -> None:
+    relu(project, shape=["batch", 4])
+
+
+def dotted(project: Project) -> None:
+    """Write a model whose input is called as PyTorch's and TensorFlow's exporters do, and open in an axis."""
+    open_shape(project)
+    file = str(project.folder / "models/mine.onnx")
+    model = onnx.load(file)
+    model.graph.input[0].name = model.graph.node[0].input[0] = "input.1:0"
+    onnx.save(model, file)
+
+
+@pytest.mark.parametrize("kind", ["model.shapes", "profiles"])
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (open_shape, ()),
+        (dotted, ()),
+        (open_shape, ("+model.shapes.x=[1,4,8,8]",)),
+        (batch_of_any, (profile("x", [1, 5], [2, 5]),)),
+        (open_shape, (profile("x", [1, 3], [1, 3]),)),
+    ],
+    ids=["open", "a name that is no key", "another shape", "a closed axis", "another rank"],
+)
+def test_a_hint_about_shapes_is_a_word_that_a_shell_and_hydra_take(
+    project: Project, model: Callable[[Project], None], words: tuple[str, ...], kind: str
+) -> None:
+    model(project)
+    line = ("check", "model=mine", ORIN, "steps=[compile]", *words)
+    document = json.loads(project.run(*line, "output=json").stdout)
+    [hint] = [found["hint"] for found in document["findings"]]
+    word = next((word for word in shlex.split(hint.replace(", or limits: ", " ")) if kind in word), "")
+
+    assert word or kind not in hint
+    if word:
+        again = project.run(*line, word)
+        assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_limits_that_are_out_of_order_are_refused_with_the_order(project: Project) -> None:
+    batch_of_any(project)
+    wrong = "+steps.compile.profiles.x={min: [4, 4], opt: [2, 4], max: [8, 4]}"
+
+    done = project.run("check", "model=mine", ORIN, "steps=[compile]", wrong)
+
+    assert done.returncode == 2
+    assert "steps.compile.profiles.x: 1 <= min <= opt <= max on every axis" in done.stderr
+    assert "in order: {min: [2, 4], opt: [4, 4], max: [8, 4]}" in done.stderr
 
 
 FITS: dict[str, tuple[Callable[[Project], None], tuple[str, ...]]] = {
@@ -319,6 +403,32 @@ def test_threads_that_a_devices_program_would_not_use_are_refused(project: Proje
     assert (refused.returncode, fits.returncode) == (2, 0), fits.stderr
     assert "steps.benchmark.threads: 4 threads cannot be asked for on raspberry_pi_5" in refused.stderr
     assert "hint: write steps.benchmark.threads=1" in refused.stderr
+
+
+ON_PI, ON_ORIN = ("target=raspberry_pi_5", "steps=[benchmark]"), ("target=jetson_orin", "steps=[compile,benchmark]")
+WIDER = "+steps.compile.profiles={image: {min: [1,1,8,8], opt: [4,1,8,8], max: [8,1,8,8]}}"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            (*ON_ORIN, "steps.benchmark.batch=4"),
+            "batch: 4 cannot be asked for on jetson_orin: what is timed there takes",
+        ),
+        ((*ON_ORIN, "steps.benchmark.batch=2", WIDER), "takes a batch of 1 or 4"),
+        ((*ON_ORIN, "steps.benchmark.batch=4", WIDER), ""),
+        ((*ON_PI, "steps.benchmark.batch=4"), ""),
+        ((*ON_PI, "steps.benchmark.batch=4", "+model.state={image: scores}"), "takes a batch of 1\n"),
+        ((*ON_PI, "steps.benchmark.seed=7"), "seed: 7 makes no difference on raspberry_pi_5"),
+        ((*ON_PI, "steps.benchmark.seed=7", "~data"), ""),
+        ((*ON_PI, "steps.benchmark.device=cuda"), "device: cuda cannot be asked for on raspberry_pi_5"),
+    ],
+)
+def test_what_a_device_would_not_time_is_refused(small: Project, words: tuple[str, ...], reason: str) -> None:
+    done = small.run("plan", "recipe=small", *words)
+
+    assert (done.returncode, reason in done.stderr) == (2 if reason else 0, True), done.stderr
 
 
 def test_the_host_is_checked_when_asked_and_not_in_a_build(small: Project) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -22,16 +21,16 @@ from exports import toolchain_store
 from faults import kill, left_running, needs_root, small_disk, wait_until
 from kits import RECIPE, Device, build_kit, old_pythons, read_result
 from projects import ROOT, Project, write_small
+from trt_toolchain import find_rtx
 from users import User, open_folder
 
 from builder.device.energy import find_meter
 from builder.device.files import canonical
 from builder.device.itself import program_digest
 from builder.device.machine import describe_device
+from builder.processor import features
 from builder.runtimes.machine import board
 from builder.runtimes.tensorrt import has_gpu
-from builder.store.statcache import StatCache
-from builder.toolchains.interpreter import find_interpreter
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +279,44 @@ def test_what_is_no_kit_is_refused(device: Device, tmp_path: Path) -> None:
         assert (done.returncode, "Traceback" in done.stderr, "kit" in done.stderr) == (2, False, True)
 
 
+@pytest.mark.parametrize("place", [".", "work", "link"])
+def test_to_work_inside_the_kit_is_refused_at_once(device: Device, place: str) -> None:
+    before = {path.name for path in device.kit.iterdir()}
+    (device.folder / "link").symlink_to(device.kit)
+    done = device.resume("--work", str(device.folder / "link" if place == "link" else device.kit / place))
+
+    assert (done.returncode, device.calls) == (2, [])
+    assert "is inside the kit, which holds nothing but its own files" in done.stderr
+    assert f"--work {device.folder}" in done.stderr
+    assert {path.name for path in device.kit.iterdir()} == before
+
+
+def test_a_bad_unpacked_kit_is_unpacked_again(device: Device, tmp_path: Path) -> None:
+    archive = tmp_path / "kit.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(device.kit, "kit")
+    other = {"TRTEXEC_VERSION": "v8502"}  # so that it goes no further than to look at the kit
+    first = device.resume(str(archive), **other)
+    [unpacked] = tmp_path.glob("work/kit-*/kit")
+    cut = (unpacked / "kit.json").read_bytes()[:100]
+    for name, content in {"kit.json": cut, "model/model.onnx": b"no model", "more": b""}.items():
+        (unpacked / name).write_bytes(content)
+        again = device.resume(str(archive), **other)
+        assert (again.returncode, again.stderr.splitlines()[-2:]) == (3, first.stderr.splitlines()[-2:]), name
+        assert (unpacked / name).exists() == (name != "more")
+
+
+def test_a_kit_whose_kit_json_is_cut_short_is_refused_each_time(device: Device, tmp_path: Path) -> None:
+    (device.kit / "kit.json").write_bytes((device.kit / "kit.json").read_bytes()[:100])
+    with tarfile.open(tmp_path / "kit.tar", "w") as tar:
+        tar.add(device.kit, "kit")
+
+    for _ in range(2):
+        done = device.resume(str(tmp_path / "kit.tar"))
+        assert (done.returncode, "its kit.json cannot be read" in done.stderr) == (2, True), done.stderr
+        assert not list(tmp_path.glob("work/kit-*"))
+
+
 def test_an_archive_that_leads_out_of_its_folder_is_refused(device: Device, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "kit.tar", "w") as tar:
         tar.add(device.kit / "kit.json", "../kit.json")
@@ -420,9 +457,8 @@ def test_an_engine_that_computes_something_else_does_not_count(device: Device, f
 def rtx(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A Python, and the search path on which it finds tensorrt_rtx and us."""
     store = toolchain_store(tmp_path_factory, "tensorrt_rtx")
-    packages = next(kept for kept in (store / "folders").iterdir() if (kept / "tensorrt_rtx_libs").is_dir())
-    with contextlib.closing(StatCache()) as stats:
-        return str(find_interpreter("3.11", stats).path), os.pathsep.join([str(packages), str(ROOT)])
+    python, packages = find_rtx(store)
+    return str(python), os.pathsep.join([str(packages), str(ROOT)])
 
 
 @pytest.mark.formats
@@ -476,10 +512,13 @@ def test_a_kit_for_a_board_with_onnx_runtime_is_timed_with_it(home: Project, tmp
     if board():
         pytest.skip("this machine is a board that says its name, so that nothing waits for it")
     name, machine = describe_device("", "")["name"], platform.machine()
+    has = min(features())
     write_small(home)
-    home.write("conf/target/board.yaml", f"name: board\nsummary: x\narch: {machine}\nhardware: '{name}'\n")
+    home.write(
+        "conf/target/board.yaml", f"name: board\nsummary: x\narch: {machine}\nhardware: '{name}'\nfeatures: [{has}]\n"
+    )
     home.write("recipes/boarded.yaml", RECIPE.replace("target: desk", "target: board"))
-    done = home.run("recipe=boarded", "name=boarded", "~steps.compile")
+    done = home.run("recipe=boarded", "name=boarded", "~steps.compile", "steps.benchmark.batch=4")
     assert done.returncode == 0, done.stdout + done.stderr
     device = Device(tmp_path / "d", home.folder / "outputs/boarded/latest/kit", python=sys.executable)
 
@@ -487,12 +526,16 @@ def test_a_kit_for_a_board_with_onnx_runtime_is_timed_with_it(home: Project, tmp
 
     assert done.returncode == 0, done.stderr
     document, files = read_result(result_of(device))
+    assert document["device"]["features"] == has
     assert {name: entry["status"] for name, entry in document["actions"].items()} == {"benchmark": "built"}
     subjects = json.loads(files["benchmark/times/times.json"])["subjects"]
     assert [(each["runtime"], len(each["blocks_ns"]), each["warmup_runs"] > 0) for each in subjects] == [
         ("onnxruntime", 2, True),
         ("onnxruntime", 2, True),
     ]
+    assert [each["batch"] for each in subjects] == [4, 4]
+    given = json.loads((device.kit / "tensors@benchmark/tensors.json").read_text())
+    assert next(each["shape"] for each in given["tensors"] if each["role"] == "input")[0] == 4
 
 
 def test_power_is_read_from_the_rail_that_feeds_the_whole_module(tmp_path: Path) -> None:

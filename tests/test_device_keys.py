@@ -15,11 +15,12 @@ from builder.device.itself import program_digest
 from builder.digest import digest_file
 from builder.errors import RecipeError
 from builder.plan.action import Action
-from builder.plan.devices import choose
+from builder.plan.devices import Sent, by_device, choose
 from builder.plan.graph import graph
 from builder.plan.keys import Facts, key_of, key_parts
 from builder.plan.portable import portable_parts
 from builder.recipe.compose import compose
+from builder.specs import Target
 from builder.store.devices import Entry
 from builder.store.statcache import StatCache
 
@@ -120,21 +121,26 @@ def entry(device: dict[str, Any], result: str = "1", **more: Any) -> Entry:
     return Entry(**{**facts, "device": device, "taken_at": "2026-11-20T10:00:00+00:00", "result": result * 64, **more})
 
 
+def chosen(entries: list[Entry], target: Target) -> Entry | None:
+    found, _ = choose(by_device([Sent(each, {}, {}) for each in entries]), (), target)
+    return found.entry if found else None
+
+
 def test_a_device_that_is_not_the_target_is_not_chosen(recipes: Project) -> None:
     target = compose(["recipe=small_jetson"]).target
     orin, old = entry(ORIN), entry({**ORIN, "tensorrt": "8.5.2"})
 
-    assert choose([entry(H100)], target) is None
-    assert choose([old], target) is None
-    assert choose([entry(H100), orin, old], target) is orin
+    assert chosen([entry(H100)], target) is None
+    assert chosen([old], target) is None
+    assert chosen([entry(H100), orin, old], target) is orin
 
 
 def test_a_device_may_be_named_in_full_though_its_name_would_do(recipes: Project) -> None:
     orin = entry(ORIN)
 
-    assert choose([orin], compose(["recipe=small_jetson", f"target.device={ORIN['name']}@{orin.identity[:8]}"]).target)
+    assert chosen([orin], compose(["recipe=small_jetson", f"target.device={ORIN['name']}@{orin.identity[:8]}"]).target)
     with pytest.raises(RecipeError, match="nothing came from"):
-        choose([orin], compose(["recipe=small_jetson", f"target.device={ORIN['name']}@00000000"]).target)
+        chosen([orin], compose(["recipe=small_jetson", f"target.device={ORIN['name']}@00000000"]).target)
 
 
 def test_a_portable_key_says_what_decides_how_a_kit_is_made(recipes: Project, stats: StatCache) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -117,6 +118,19 @@ def test_a_given_timing_cache_is_what_trtexec_begins_with(waiting: Project, tmp_
     _, files = read_result(next(device.folder.glob("*.result.tar")))
     assert files["compile/engine/timing.cache"] == b"knowntimes"
     assert next((device.kit / "timing_cache").iterdir()).read_bytes() == b"known"
+    text = (device.kit / "COMMANDS.md").read_text()
+    block = next(block for block in text.split("\n## ") if block.startswith("TensorRT 10.3 to"))
+    lines = [line.strip() for line in block.splitlines() if line.startswith("    ")]
+    by_hand = [line.removeprefix("trtexec ") for line in lines if line.startswith("trtexec ")]
+    assert lines.index("cp kit/timing_cache/weights.cache candidate.cache") < lines.index(f"trtexec {by_hand[0]}")
+    assert {*map(without_paths, by_hand)} == {*map(without_paths, device.calls)}
+
+
+def without_paths(line: str) -> str:
+    """Return a command line of trtexec that says nothing of where its files lie."""
+    line = re.sub(r"--onnx=\S*(model|source)/model.onnx", r"--onnx=\1", line)
+    line = re.sub(r"--loadInputs=\S+?:\S+", "--loadInputs", line)
+    return re.sub(r"--(saveEngine|loadEngine|timingCacheFile|export\w+)=\S+", r"--\1", line)
 
 
 def test_what_takes_from_a_second_compile_is_not_in_the_kit(waiting: Project) -> None:
@@ -134,6 +148,23 @@ def test_what_takes_from_a_second_compile_is_not_in_the_kit(waiting: Project) ->
     assert not {"other", "evaluate@other"} & names
     ports = [action["inputs"].get("model") for action in kit["device_actions"] if action["step"] != "compile"]
     assert all(port == ["compile", "engine"] for port in ports)
+
+
+def test_of_two_engines_it_is_said_which_one_the_kit_is_for_and_how_to_get_the_other(waiting: Project) -> None:
+    second = RECIPE.replace(
+        "  compile: {parser: never}\n", "  compile: {parser: never}\n  other: {step: compile, parser: never}\n"
+    )
+    waiting.write("recipes/two.yaml", second.replace("name: kitted", "name: two").partition("gates:")[0])
+    words = "the kit is for 'compile' alone: for 'other', build again without it: '~steps.compile'"
+
+    planned = waiting.run("plan", "recipe=two")
+    done = waiting.run("recipe=two")
+    other = waiting.run("recipe=two", "~steps.compile")
+
+    assert (words in planned.stdout, words in done.stdout) == (True, True), planned.stdout + done.stdout
+    assert (other.returncode, "alone" in other.stdout) == (0, False), other.stdout + other.stderr
+    kit = json.loads((waiting.folder / "outputs/two/latest/kit/kit.json").read_text())
+    assert {"other", "evaluate@other", "benchmark"} == {action["name"] for action in kit["device_actions"]}
 
 
 @pytest.mark.parametrize("path", ["model/more.onnx", "extra.sh", "new/file"])

@@ -141,13 +141,15 @@ def test_the_commands_are_those_of_each_version_that_the_target_takes(kit: Path)
     assert "--int8" in blocks["TensorRT 10.3 to 10.11"]
     assert "--stronglyTyped" in blocks["TensorRT 10.12 to 10.16"]
     assert not {"--int8", "--fp16", "--stronglyTyped"} & {*blocks["TensorRT 11"].split()}
-    assert all("--onnx=model/model.onnx" in block and "--onnx=source/model.onnx" in block for block in blocks.values())
+    assert all(
+        "--onnx=kit/model/model.onnx" in block and "--onnx=kit/source/model.onnx" in block for block in blocks.values()
+    )
 
 
 def test_a_target_of_one_version_gets_its_commands_alone(kit: Path) -> None:
     narrow = document(kit)
     narrow["target"] = {**narrow["target"], "runtime_versions": ">=10.13,<10.14"}
 
-    assert [line for line in commands(narrow).splitlines() if line.startswith("## ")] == [
+    assert [line for line in commands(narrow, kit).splitlines() if line.startswith("## ")] == [
         "## TensorRT 10.12 to 10.16 (JetPack 7): types come from the graph, by a flag"
     ]

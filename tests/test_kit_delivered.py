@@ -5,28 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
-from pathlib import Path
 
 import pytest
-from projects import Project, write_small
-from results import deferred_build, read_manifest
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = write_small(Project(tmp_path_factory.mktemp("kit") / "project"))
-    deferred_build(project)
-    return project.folder
-
-
-@pytest.fixture
-def waiting(built: Path, tmp_path: Path) -> Project:
-    shutil.copytree(built, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
-
-
-def latest(project: Project) -> Path:
-    return (project.folder / "outputs" / "small_jetson" / "latest").resolve()
+from projects import Project
+from results import Sent, latest, read_manifest
 
 
 def test_the_manifest_names_the_archive_and_the_terminal_what_to_do(waiting: Project) -> None:
@@ -70,6 +52,28 @@ def test_a_kit_that_is_gone_is_delivered_again(waiting: Project) -> None:
     assert done.returncode == 0, done.stderr
     assert (folder / "kit.tar").is_file()
     assert (folder / "kit" / "resume.sh").is_file()
+
+
+@pytest.mark.parametrize("waited", ["there", "changed", "gone"])
+def test_the_manifest_of_the_build_that_waited_is_delivered_again(waiting: Project, waited: str) -> None:
+    before = latest(waiting)
+    archive = Sent(waiting, before).write(waiting.folder / "orin.result.tar")
+    assert waiting.run("resume", "--import", archive.name).returncode == 0
+    folder = latest(waiting)
+    file, content = folder / "manifest.deferred.json", (before / "manifest.json").read_bytes()
+    if waited == "changed":
+        file.write_bytes(b"edited")
+    else:
+        file.unlink()
+    if waited == "gone":
+        shutil.rmtree(before)
+    done, again = waiting.run("recipe=small_jetson"), waiting.run("resume", "--import", archive.name)
+
+    assert done.returncode == 0, done.stderr
+    assert "manifest.deferred.json was changed or removed; it is delivered again" in done.stderr
+    assert latest(waiting) == folder
+    assert (file.read_bytes() if file.exists() else None) == (None if waited == "gone" else content)
+    assert "delivered again" not in again.stderr
 
 
 def test_verifying_the_store_tells_of_a_changed_kit(waiting: Project) -> None:

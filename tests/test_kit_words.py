@@ -76,8 +76,17 @@ def test_a_kit_that_is_not_the_results_is_refused() -> None:
     result = write_kit(Path("outputs/mine/2026-11-20_10-00-00/kit"), "recipe=mine")
     write_kit(Path("other"), "recipe=other")
 
-    with pytest.raises(UsageError, match="is not other"):
+    with pytest.raises(UsageError, match="; other is another one"):
         overrides_of(result, Path("other"))
+
+
+def test_a_result_of_an_earlier_kit_is_told_from_those_that_are_here() -> None:
+    result = write_kit(Path("earlier"), "recipe=mine")
+    write_kit(Path("outputs/mine/2026-11-20_10-00-00/kit"), "recipe=mine", "seed=1")
+
+    with pytest.raises(UsageError, match="none of the kits in outputs/mine is that one") as caught:
+        overrides_of(result, None)
+    assert f"of the recipe 'mine' whose kit is {result.kit[:12]}" in caught.value.message
 
 
 def test_words_that_cannot_be_read_are_refused() -> None:

@@ -16,7 +16,7 @@ PACKAGE = Path(builder.__file__).parent
 LAYERS = [
     ["outcomes", "device"],
     ["errors"],
-    ["specs", "digest", "typed", "trouble", "modules", "processor", "child"],
+    ["specs", "digest", "typed", "trouble", "modules", "override", "processor", "child"],
     ["step"],
     ["runtimes", "store"],
     ["data", "onnxtools", "measure", "toolchains"],

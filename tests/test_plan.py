@@ -297,3 +297,23 @@ def test_a_part_that_is_encoded_once_for_many_keys_counts_as_any_other(
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_the_order_of_parts_is_in_no_key(parts: dict[str, object]) -> None:
     assert key_of(parts) == key_of(dict(reversed(parts.items())))
+
+
+@pytest.mark.parametrize(
+    ("parser", "code", "said"),
+    [
+        ("auto", 0, [["skipped", "toolchain.tensorrt_rtx"], ["skipped", "parser"]]),
+        ("require", 1, [["cannot", "toolchain.tensorrt_rtx"]]),
+        ("never", 0, []),
+    ],
+)
+def test_offline_a_plan_says_what_a_build_leaves_out_for_want_of_a_toolchain(
+    small: Project, parser: str, code: int, said: list[list[str]]
+) -> None:
+    words = ("target=jetson_orin", "steps=[compile]", f"steps.compile.parser={parser}", "offline=true")
+    done = small.run("plan", "model=small", *words)
+
+    why = "<- toolchain tensorrt_rtx is not in the store, and offline=true forbids fetching its packages"
+    assert done.returncode == code, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line.endswith(why)] == said
+    assert ("2 skipped" in done.stdout.splitlines()[-1]) == (parser == "auto")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from projects import Project
@@ -14,7 +15,7 @@ from builder.errors import SourceError
 from builder.outcomes import Status
 from builder.plan.decide import Decision
 from builder.plan.graph import graph
-from builder.plan.report import Planned
+from builder.plan.report import WORDS, Planned
 from builder.recipe.compose import compose
 from builder.report.plan_graph import dot, mermaid, text
 
@@ -133,7 +134,15 @@ def test_mermaid_has_a_shape_and_a_class_for_each_status(planned: list[Planned])
         "  n2{{...}}:::deferred",
         "  n3[...]:::run",
     ]
-    assert {line.split()[1] for line in lines if "classDef" in line} == {"run", "cached", "deferred", "cannot"}
+    assert {line.split()[1] for line in lines if "classDef" in line} == {*WORDS.values()}
+
+
+def test_what_is_left_out_has_a_shape_of_its_own(planned: list[Planned]) -> None:
+    left_out = [*planned[:3], replace(planned[3], decision=replace(planned[3].decision, status=Status.SKIPPED))]
+
+    assert any(re.fullmatch(r'  n3\[/".*"/\]:::skipped', line) for line in mermaid([left_out], []).splitlines())
+    assert 'style="filled,dotted"' in dot([left_out], [])
+    assert "- evaluate" in text([left_out], [])
 
 
 def test_mermaid_labels_hold_nothing_that_ends_them(planned: list[Planned]) -> None:

@@ -9,15 +9,7 @@ from pathlib import Path
 
 import pytest
 from projects import ROOT
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def command(marker: str) -> str:
-    """Return the code block that follows a marker."""
-    found = re.search(rf"<!-- {re.escape(marker)} -->\n```\w*\n(.*?)```", README, re.DOTALL)
-    assert found, marker
-    return found[1]
+from readme import README, command
 
 
 def test_every_local_link_leads_to_a_file() -> None:

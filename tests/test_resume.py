@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from projects import Project, write_small
 from referencing import Registry, Resource
-from results import ORIN, RECIPE, Sent, deferred_build, outputs_of, read_manifest
+from results import ORIN, RECIPE, Sent, deferred_build, latest, outputs_of, read_manifest
 
 from builder.errors import UsageError
 from builder.kit.result import read_result
@@ -31,24 +32,6 @@ from builder.report import schema
 DEVICE_ACTIONS = {"compile", "evaluate@tensorrt", "benchmark"}
 MANIFEST = "urn:model-builder:manifest:1"
 AGX = {**ORIN, "name": "NVIDIA Jetson AGX Orin"}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose recipe for a Jetson was built as far as this machine can."""
-    project = write_small(Project(tmp_path_factory.mktemp("resume") / "project"))
-    deferred_build(project)
-    return project.folder
-
-
-@pytest.fixture
-def waiting(built: Path, tmp_path: Path) -> Project:
-    shutil.copytree(built, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
-
-
-def latest(project: Project) -> Path:
-    return (project.folder / "outputs" / "small_jetson" / "latest").resolve()
 
 
 def send(project: Project, name: str = "orin", **how: Any) -> Path:
@@ -183,8 +166,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_an_archive_that_holds_more_than_it_should_is_refused(built: Path, tmp_path: Path, what: str) -> None:
-    archive = Sent(Project(built), latest(Project(built))).write(tmp_path / "orin.result.tar")
+def test_an_archive_that_holds_more_than_it_should_is_refused(deferred: Path, tmp_path: Path, what: str) -> None:
+    archive = Sent(Project(deferred), latest(Project(deferred))).write(tmp_path / "orin.result.tar")
     with tarfile.open(archive, "a") as tar:
         tar.addfile(HOSTILE[what], io.BytesIO())
     folder = tmp_path / "unpacked"
@@ -241,9 +224,9 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 
 
 @pytest.mark.parametrize("what", SPOILT)
-def test_a_document_that_cannot_be_believed_is_refused(built: Path, tmp_path: Path, what: str) -> None:
+def test_a_document_that_cannot_be_believed_is_refused(deferred: Path, tmp_path: Path, what: str) -> None:
     change, words = SPOILT[what]
-    archive = Sent(Project(built), latest(Project(built)), change=change).write(tmp_path / "orin.result.tar")
+    archive = Sent(Project(deferred), latest(Project(deferred)), change=change).write(tmp_path / "orin.result.tar")
     folder = tmp_path / "unpacked"
     folder.mkdir()
 
@@ -280,8 +263,52 @@ def test_a_result_whose_kit_is_not_here_takes_the_kit_beside_it(waiting: Project
     without, beside = take(waiting, archive), take(waiting, archive, "kit.tar")
 
     assert without.returncode == 2
+    assert "of the recipe 'small_jetson' whose kit is " in without.stderr
+    assert f"the project in {waiting.folder} has no kit of it" in without.stderr
     assert "name the kit: resume --import RESULT KIT" in without.stderr
     assert beside.returncode == 0, beside.stderr
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_in_another_project_an_import_says_whose_the_result_is(waiting: Project, tmp_path: Path, shared: bool) -> None:
+    archive, other = send(waiting), tmp_path / "another project"
+    lost, words = Project(other), ("resume", "--import", str(archive))
+    environment = {"BUILDER_STORE": str(waiting.store)} if shared else {}
+    done, named = lost.run(*words, **environment), lost.run(*words, str(latest(waiting) / "kit"), **environment)
+    [hint] = [line for line in done.stderr.splitlines() if line.startswith("  hint: ")]
+
+    assert (done.returncode, named.returncode) == (2, 2)
+    assert f"of the recipe 'small_jetson' whose kit is {read_result_kit(archive)[:12]}" in done.stderr
+    assert f"the project in {other} has no kit of it" in done.stderr
+    assert "this result is of the recipe 'small_jetson', which cannot be read here: " in named.stderr
+    assert "hint: import it in the project that built it" in named.stderr
+    project, _, command = hint.partition(": cd ")[2].partition(" && ")
+    assert command.startswith(f"python -m builder resume --import {archive}; ")
+    assert (Path(project) / "outputs/small_jetson").is_dir() if shared else project == "PROJECT"
+
+
+def read_result_kit(archive: Path) -> str:
+    with tarfile.open(archive) as tar:
+        return str(json.load(tar.extractfile("result.json"))["kit"])  # type: ignore[arg-type]
+
+
+def test_a_kit_that_is_sent_now_is_not_to_be_copied_by_hand(waiting: Project) -> None:
+    done = waiting.run("recipe=small_jetson", "target.host=nobody@127.0.0.1")
+
+    assert done.returncode == 1
+    assert "copy it to" not in done.stdout
+    assert "kit.tar   is finished on nobody@127.0.0.1 now" in done.stdout
+
+
+def test_help_says_the_three_uses_and_what_the_exit_codes_mean(waiting: Project) -> None:
+    done = waiting.run("resume", "--help")
+
+    assert done.returncode == 0
+    for words in ("resume KIT ", "resume --import RESULT", "resume KIT --verify", "--work FOLDER", "--driver"):
+        assert words in done.stdout
+    assert "Exits 0 when all is done; 1 where something failed" in done.stdout
+    assert "2 where the command" in done.stdout
+    assert "3 on a machine that is not" in done.stdout
 
 
 def test_the_store_of_the_build_is_found_again(project: Project) -> None:
@@ -369,7 +396,8 @@ def test_what_a_device_could_not_evaluate_passes_no_limit_on_the_drop(waiting: P
     assert "on the host: evaluate@tensorrt waits for jetson_orin" in before["max_accuracy_drop"]
     assert "does not exist yet (compile waits for jetson_orin)" in before["max_size_mib"]
     assert done.returncode == 1
-    assert f"evaluate@tensorrt was not finished on {ORIN['name']}" in done.stdout
+    assert f"evaluate@tensorrt failed on {ORIN['name']}, 2026-11-20: no" in in_a_line(done.stdout)
+    assert "max_accuracy_drop: evaluate@tensorrt failed" in done.stdout
 
 
 def test_the_manifest_that_is_kept_is_that_of_the_kits_build(waiting: Project) -> None:
@@ -385,14 +413,12 @@ def test_the_manifest_that_is_kept_is_that_of_the_kits_build(waiting: Project) -
     assert read_manifest_of(latest(waiting) / "manifest.deferred.json") == before
 
 
-def test_a_device_that_was_given_fewer_samples_is_judged_on_those(built: Path, tmp_path: Path) -> None:
-    shutil.copytree(built, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
-    deferred_build(project, "steps.evaluate.samples=50")
-    sent = Sent(project, latest(project))
-    sent.predictions(outputs_of(project, latest(project) / "artifacts/quantize/model.onnx")[:50])
-    done = take(project, sent.write(project.folder / "orin.result.tar"))
-    actions = {action["name"]: action for action in read_manifest(latest(project))["actions"]}
+def test_a_device_that_was_given_fewer_samples_is_judged_on_those(waiting: Project) -> None:
+    deferred_build(waiting, "steps.evaluate.samples=50")
+    sent = Sent(waiting, latest(waiting))
+    sent.predictions(outputs_of(waiting, latest(waiting) / "artifacts/quantize/model.onnx")[:50])
+    done = take(waiting, sent.write(waiting.folder / "orin.result.tar"))
+    actions = {action["name"]: action for action in read_manifest(latest(waiting))["actions"]}
 
     assert done.returncode == 0, done.stderr
     assert {actions[name]["facts"]["samples"] for name in ("tensors", "evaluate@tensorrt")} == {"50 of 60"}
@@ -418,13 +444,87 @@ def test_a_broken_limit_on_the_devices_number_fails_the_build(waiting: Project) 
     assert "p50 is 0.700 ms; the limit is at most 0.5" in done.stdout
 
 
-def test_what_failed_on_the_device_stays_deferred(waiting: Project) -> None:
-    done = take(waiting, send(waiting, failed=("benchmark",)))
+def in_a_line(text: str) -> str:
+    return " ".join(text.split())
 
-    assert done.returncode == 0
-    assert f"benchmark failed on {ORIN['name']}: no" in done.stderr
-    assert statuses(waiting) == {"compile": "cached", "evaluate@tensorrt": "cached", "benchmark": "deferred"}
-    assert waiting.run("recipe=small_jetson", "strict=true").returncode == 3
+
+def test_what_failed_on_the_device_fails_the_build_until_it_is_resumed_there(waiting: Project) -> None:
+    done = take(waiting, send(waiting, failed=("benchmark",)))
+    planned = statuses(waiting)
+    [failed] = (waiting.folder / "outputs" / "small_jetson").glob("[0-9]*/manifest.deferred.json")
+    actions = {action["name"]: action for action in read_manifest(failed.parent)["actions"]}
+    gates = {gate["name"]: gate["status"] for gate in read_manifest(failed.parent)["gates"]}
+    anew = waiting.run("recipe=small_jetson", "fresh=[benchmark]", "strict=true")
+    again = take(waiting, send(waiting, "again"))
+
+    assert done.returncode == 1
+    assert f"failed on {ORIN['name']}, 2026-11-20: no" in in_a_line(done.stdout)
+    assert actions["benchmark"]["error"] == f"failed on {ORIN['name']}, 2026-11-20: no"
+    assert (actions["compile"]["status"], actions["evaluate@tensorrt"]["status"]) == ("cached", "cached")
+    assert gates == {"max_latency_ms.p50": "unmeasured", "max_accuracy_drop": "passed", "max_size_mib": "passed"}
+    assert planned == {"compile": "cached", "evaluate@tensorrt": "cached", "benchmark": "cannot"}
+    assert anew.returncode == 3, anew.stderr
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_result_of_which_nothing_was_finished_says_why(waiting: Project) -> None:
+    done = take(waiting, send(waiting, failed=tuple(DEVICE_ACTIONS)))
+
+    assert done.returncode == 1
+    assert f"nothing was finished on {ORIN['name']}: compile failed: no" in done.stderr
+    assert nothing_is_filed(waiting)
+
+
+def devices_of(project: Project) -> set[str]:
+    """Return the devices that the newest build takes from."""
+    return {action["device"] for action in read_manifest(latest(project))["actions"] if action["device"]}
+
+
+@pytest.mark.parametrize("partial_first", [True, False])
+def test_a_partial_result_neither_blocks_a_complete_one_nor_mixes_with_it(
+    waiting: Project, partial_first: bool
+) -> None:
+    partial = send(waiting, "agx", device=AGX, failed=("benchmark",), engine=b"an engine of an AGX")
+    complete = send(waiting)
+    taken = {archive: take(waiting, archive) for archive in sorted((partial, complete), reverse=not partial_first)}
+    done, planned = waiting.run("recipe=small_jetson"), waiting.run("plan", "recipe=small_jetson")
+    devices = devices_of(waiting)
+    named = waiting.run("recipe=small_jetson", f"target.device={AGX['name']}")
+
+    assert (taken[partial].returncode, taken[complete].returncode) == (1, 0)
+    assert done.returncode == 0, done.stderr
+    assert devices == {ORIN["name"]}
+    words = f"the result of {ORIN['name']} is taken: that of {AGX['name']} lacks benchmark"
+    for told in (done, planned):
+        assert told.stderr.count(words) == 1
+        assert f"'target.device={AGX['name']}' takes it all the same" in told.stderr
+    assert named.returncode == 1
+    assert f"failed on {AGX['name']}" in in_a_line(named.stdout)
+
+
+def test_an_edit_that_only_one_device_has_measured_takes_that_one(waiting: Project) -> None:
+    take(waiting, send(waiting, "agx", device=AGX))
+    waiting.write("recipes/small_jetson.yaml", RECIPE.replace("runs: 20", "runs: 30"))
+    waiting.run("recipe=small_jetson", "fresh=[compile]")  # a kit of its own, though there is an engine
+    of_orin = take(waiting, send(waiting))
+    done = waiting.run("recipe=small_jetson")
+
+    assert of_orin.returncode == done.returncode == 0, of_orin.stderr + done.stderr
+    assert devices_of(waiting) == {ORIN["name"]}
+    assert f"that of {AGX['name']} lacks benchmark" in done.stderr
+
+
+def test_without_its_portable_part_a_result_is_taken_beside_those_of_others(waiting: Project) -> None:
+    third = send(waiting, "third", device={**ORIN, "name": "NVIDIA Jetson Orin NX"})
+    for archive in (send(waiting), send(waiting, "agx", device=AGX)):
+        take(waiting, archive)
+    [tensors] = [each for each in read_manifest(latest(waiting))["actions"] if each["name"] == "tensors"]
+    shutil.rmtree(next((waiting.store / "ac").rglob(tensors["key"])))
+    done = take(waiting, third)
+
+    assert done.returncode == 0, done.stderr
+    assert "it is built first" in done.stderr
+    assert devices_of(waiting) == {"NVIDIA Jetson Orin NX"}
 
 
 def test_of_several_devices_the_target_must_name_one(waiting: Project) -> None:
@@ -445,8 +545,37 @@ def test_of_several_devices_the_target_must_name_one(waiting: Project) -> None:
     assert f"measured on {ORIN['name']}" in named.stdout
 
 
-def test_a_device_can_be_named_whatever_it_is_called(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(built)
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        ({"power_mode": "15W"}, ["15W", "MAXN"]),
+        ({"power_mode": None, "clocks": "gpu 306-918 MHz"}, ["MAXN", "no power mode"]),
+        ({"clocks": "gpu 306-918 MHz"}, ["gpu 306-918 MHz", "gpu 918 MHz"]),
+        ({"tensorrt": "10.3.1"}, ["tensorrt 10.3.0", "tensorrt 10.3.1"]),
+        ({"l4t": "R36 (release), REVISION: 5.0"}, [f"l4t R36 (release), REVISION: {each}" for each in ("4.3", "5.0")]),
+    ],
+    ids=str,
+)
+def test_two_states_of_one_device_are_told_apart_by_what_differs(
+    waiting: Project, fact: dict[str, Any], words: list[str]
+) -> None:
+    other = send(waiting, "other", device={**ORIN, **fact}, latency_ns=500_000)
+    take(waiting, send(waiting))
+    imported = take(waiting, other)
+    unnamed = waiting.run("plan", "recipe=small_jetson")
+    [hint] = [line for line in unnamed.stderr.splitlines() if line.startswith("  hint: name one: ")]
+    [word] = shlex.split(hint.partition("name one: ")[2])
+    named = waiting.run("recipe=small_jetson", word)
+
+    assert (imported.returncode, unnamed.returncode, named.returncode) == (0, 2, 0), imported.stderr + named.stderr
+    shown = ", ".join(f"'{ORIN['name']}@{each}'" for each in words)
+    assert f"{ORIN['name']}, in 2 states, sent results for target 'jetson_orin': {shown}" in unnamed.stderr
+    assert word in (f"target.device={ORIN['name']}@{words[0]}", f"target.device='{ORIN['name']}@{words[0]}'")
+    assert f"measured on {ORIN['name']}" in named.stdout
+
+
+def test_a_device_can_be_named_whatever_it_is_called(deferred: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(deferred)
     for name in ("Orin (rev 2), 8 GB", "12", "true", "a=b", "[1]", "é 1", "~x", "x@0a1b2c3d"):
         assert compose(["recipe=small_jetson", setting(name)]).target.device == name
 
@@ -495,6 +624,26 @@ def test_a_device_whose_records_are_gone_is_not_one_of_several(waiting: Project)
     assert f"measured on {ORIN['name']}" in done.stdout
 
 
+@pytest.mark.parametrize("lost", [DEVICE_ACTIONS, {"benchmark"}])
+def test_a_device_whose_results_are_gone_counts_for_nothing_and_cleaning_removes_it(
+    waiting: Project, lost: set[str]
+) -> None:
+    archive = send(waiting)
+    take(waiting, archive)
+    entries = [json.loads(path.read_text())["entry"] for path in (waiting.store / "devices").glob("*/*.json")]
+    for key in (entry["key"] for entry in entries if entry["action"] in lost):
+        shutil.rmtree(next((waiting.store / "ac").rglob(key)))
+    (waiting.store / "devices" / ("0" * 64)).mkdir()
+    done, planned = waiting.run("recipe=small_jetson"), statuses(waiting)
+    looked, cleaned = waiting.run("cache", "gc", "dry_run=true"), waiting.run("cache", "gc")
+
+    assert (done.returncode, set(planned.values())) == (0, {"deferred"}), done.stderr
+    assert (looked.returncode, cleaned.returncode) == (0, 0), cleaned.stderr
+    assert not list((waiting.store / "devices").iterdir())
+    assert take(waiting, archive).returncode == 0
+    assert set(statuses(waiting).values()) == {"cached"}
+
+
 def test_an_earlier_result_counts_again_where_the_later_is_gone(waiting: Project) -> None:
     first, second = send(waiting), send(waiting, "second", latency_ns=500_000, engine=b"another engine")
     take(waiting, first)
@@ -534,6 +683,18 @@ def test_a_result_of_what_is_not_the_target_is_refused(waiting: Project, what: s
     assert "the recipe is for jetson_orin, " in done.stderr
     assert words in done.stderr
     assert nothing_is_filed(waiting)
+
+
+@pytest.mark.parametrize(("says", "code"), [({}, 2), ({"features": "fphp"}, 2), ({"features": "asimd fphp"}, 0)])
+def test_a_result_of_a_processor_without_the_targets_instructions_is_refused(
+    waiting: Project, says: dict[str, str], code: int
+) -> None:
+    build = deferred_build(waiting, "target.features=[asimd]")
+    done = take(waiting, Sent(waiting, build, device={**ORIN, **says}).write(waiting.folder / "orin.result.tar"))
+    words = f"the recipe is for jetson_orin, with asimd; the result is of {ORIN['name']}, which has no asimd"
+
+    assert (done.returncode, words in done.stderr) == (code, code != 0), done.stderr
+    assert (waiting.store / "devices").exists() == (code == 0)
 
 
 def another_program(document: dict[str, Any]) -> None:

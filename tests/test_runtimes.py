@@ -12,13 +12,17 @@ import pytest
 from onnx import TensorProto, helper
 from projects import ROOT, Project, small_model
 
+from builder.device.by_package import PACKAGES
+from builder.device.trt_api import MODULES
 from builder.errors import ModelError, StepError, ToolchainError
 from builder.recipe.toolchains import find_locked
 from builder.registry import find_step
+from builder.report.format import runtime as title_of
 from builder.runtimes import onnxruntime, openvino
 from builder.runtimes.cpuinfo import processor_name
 from builder.runtimes.find import RUNTIMES, find_runtime, load
 from builder.runtimes.interface import Device, Execution, Loaded
+from builder.specs import Runtime
 
 IMAGES = np.zeros((2, 1, 8, 8), np.float32)
 
@@ -31,6 +35,13 @@ def folder(tmp_path: Path) -> Path:
 def ran(loaded: Loaded) -> Execution:
     loaded.run({tensor.name: IMAGES for tensor in loaded.inputs})
     return loaded.describe()
+
+
+def test_each_runtime_that_a_target_can_name_is_a_module_of_its_own() -> None:
+    assert {runtime.NAME for runtime in RUNTIMES} == {*map(str, Runtime)}
+    assert {runtime.NAME for runtime in RUNTIMES if runtime.ENGINES} == {*MODULES}
+    assert {*PACKAGES} <= {*map(str, Runtime)}
+    assert [title_of(each.NAME) for each in RUNTIMES] == [each.TITLE for each in RUNTIMES]
 
 
 @pytest.mark.parametrize(("file", "name"), [("model.onnx", "onnxruntime"), ("model.xml", "openvino")])

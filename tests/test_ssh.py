@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kits import build_kit
 from projects import Project
-from sshd import HOST, NUMBER, Server, ssh_server
+from sshd import HOST, Server, ssh_server
 
 FINISHED = {"compile", "evaluate@tensorrt", "benchmark"}
 
@@ -63,7 +63,7 @@ def test_one_command_has_the_device_finish_the_build(waiting: Project, server: S
     assert f"{HOST}: evaluate@tensorrt: done in" in done.stderr
     assert HOST not in json.dumps(manifest(waiting))
     [work] = server.work
-    assert work.stat().st_uid == NUMBER  # another user did it
+    assert work.stat().st_uid == server.number  # another user did it
     assert work.stat().st_mode & 0o077 == 0
 
     later = waiting.run("recipe=kitted", f"target.host={HOST}")

@@ -16,7 +16,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 from projects import Project, small_data, small_model
@@ -700,6 +700,7 @@ def test_any_byte_of_any_input_is_in_the_key_of_what_reads_it(stale: Stale, name
     before = path.read_bytes()
     changed = bytearray(before)
     changed[place % len(before)] ^= bits
+    assume(bytes(changed) not in (flip(before), flip(before, -5)))  # which other tests have built
     write(path, bytes(changed))
     try:
         edited = {each.decision.action.name: each for each in plan(stale.recipes[data], print)}

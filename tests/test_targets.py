@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from projects import ROOT, Project
 
+from builder.device.fit import misfit
 from builder.errors import BuilderError
 from builder.recipe.compose import compose
-from builder.runtimes.machine import other_gpu
+from builder.runtimes.machine import other_device
 from builder.specs import Accelerator, Runtime
 from builder.targets.operators import bounds, in_rtx, max_opset, since
 from builder.typed import to_plain
@@ -92,8 +93,39 @@ def test_a_board_is_known_by_the_name_in_its_firmware(small: Project) -> None:
 def test_a_gpu_of_the_same_compute_capability_can_be_another(name: str, gpu: str, reason: str) -> None:
     target = to_plain(compose(["recipe=cpu_int8", f"target={name}"]).target)
 
-    assert other_gpu(target, {"name": gpu}).startswith(reason)
-    assert bool(other_gpu(target, {"name": gpu})) == bool(reason)
+    said = other_device(target, {**{key: target[key] for key in ("arch", "compute_capability")}, "name": gpu})
+    assert said.startswith(reason)
+    assert bool(said) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("fact", "here", "there"),
+    [
+        ({"arch": "riscv64"}, "this machine is riscv64; rtx_4090 is x86_64", "which is x86_64, and is riscv64"),
+        (
+            {"compute_capability": "8.6"},
+            "the GPU here has compute capability 8.6; rtx_4090 has 8.9",
+            "of compute capability 8.9, and has 8.6",
+        ),
+        (
+            {"name": "NVIDIA GeForce RTX 4080"},
+            "the GPU here is an NVIDIA GeForce RTX 4080; rtx_4090 is an NVIDIA GeForce RTX 4090",
+            "a NVIDIA GeForce RTX 4090, and is NVIDIA GeForce RTX 4080",
+        ),
+        (
+            {"tensorrt_rtx": "2.0"},
+            "TensorRT-RTX 2.0 is here; rtx_4090 wants >=1.7,<2",
+            "with tensorrt_rtx >=1.7,<2, and has 2.0",
+        ),
+    ],
+)
+def test_what_is_not_the_target_at_home_is_not_the_target_there(fact: dict[str, str], here: str, there: str) -> None:
+    target = to_plain(compose(["recipe=cpu_int8", "target=rtx_4090"]).target)
+    card = {"arch": "x86_64", "compute_capability": "8.9", "name": "NVIDIA GeForce RTX 4090", "tensorrt_rtx": "1.7.1"}
+
+    assert (other_device(target, card), misfit(target, card)) == ("", None)
+    assert other_device(target, {**card, **fact}, title="TensorRT-RTX") == here
+    assert ", and ".join(misfit(target, {**card, **fact}) or ()) == there
 
 
 def test_a_recipe_cannot_name_a_host_to_connect_to(small: Project) -> None:

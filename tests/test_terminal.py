@@ -367,3 +367,25 @@ def test_json_stays_alone_on_stdout_also_when_verbose(slow: Project) -> None:
     assert "            | line 0" in document.stderr
     assert [json.loads(line)["kind"] for line in lines][:2] == ["planned", "finished"]
     assert json.loads(lines[-1])["manifest"]["status"] == "built"
+
+
+def test_the_columns_are_as_wide_as_the_longest_name(small: Project) -> None:
+    words = ("model=small", "data=small", "target=jetson_orin", "steps=[evaluate,compile]", "offline=true")
+    gate = "+gates.max_size_mib=9"
+    planned, built = small.run("plan", *words), small.run(*words, gate)
+    rows = {
+        verb: [line for line in done.stdout.splitlines() if line.startswith("  ") and len(line.split()) > 1]
+        for verb, done in (("plan", planned), ("build", built))
+    }
+    width = len("toolchain.tensorrt_rtx")
+
+    assert built.returncode == planned.returncode == 0, built.stderr + planned.stderr
+    for lines in rows.values():
+        named = [line for line in lines if line[2:11].split()]
+        assert {"evaluate@tensorrt", "model"} < {line[12 : 12 + width].strip() for line in named}
+        assert {line[12 + width] for line in named} == {" "}
+        keys = [line[13 + width : 21 + width].strip() for line in named if "gate" not in line]
+        assert all(re.fullmatch(r"([0-9a-f]{8})?", key) for key in keys)
+    [gates] = [line for line in rows["build"] if "gate" in line]
+    assert gates[12 : 13 + width] == f"{'gate':{width}} "
+    assert gates[13 + width] != " "

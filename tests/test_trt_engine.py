@@ -11,9 +11,9 @@ from typing import Any
 
 import onnx
 import pytest
+from kits import nvidia_standins
 from projects import ROOT, small_model
 
-HERE = Path(__file__).parent / "nvidia"
 _COMPILE = """\
 import json, sys
 from pathlib import Path
@@ -41,15 +41,7 @@ sys.stderr.write("\\x1e" + json.dumps(said))
 @pytest.fixture(scope="module")
 def nvidia(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a driver library and a package `tensorrt` that stand in for NVIDIA's."""
-    folder = tmp_path_factory.mktemp("nvidia")
-    library = folder / "libcuda.so.1"
-    try:
-        command = ["cc", "-shared", "-fPIC", "-o", str(library), str(HERE / "libcuda.c")]
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("there is no C compiler here, and the stand-in for the driver is C")
-    (folder / "tensorrt.py").write_text((HERE / "stand_in.py").read_text())
-    return folder
+    return nvidia_standins(tmp_path_factory.mktemp("nvidia"))
 
 
 def start(nvidia: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -12,14 +12,19 @@ from projects import ROOT
 from builder.store.statcache import StatCache
 from builder.toolchains.interpreter import find_interpreter
 
-__all__ = ["run_rtx"]
+__all__ = ["find_rtx", "run_rtx"]
+
+
+def find_rtx(store: Path) -> tuple[Path, Path]:
+    """Return a Python, and the folder in a store in which it finds tensorrt_rtx."""
+    packages = next(kept for kept in (store / "folders").iterdir() if (kept / "tensorrt_rtx_libs").is_dir())
+    with closing(StatCache()) as stats:
+        return find_interpreter("3.11", stats).path, packages
 
 
 def run_rtx(store: Path, script: str, folder: Path, *words: str) -> str:
     """Run a program in a folder with the toolchain's own Python, and return what it wrote to stderr."""
-    packages = next(kept for kept in (store / "folders").iterdir() if (kept / "tensorrt_rtx_libs").is_dir())
-    with closing(StatCache()) as stats:
-        python = find_interpreter("3.11", stats).path
+    python, packages = find_rtx(store)
     done = subprocess.run(
         [str(python), "-s", "-S", "-B", "-c", script, *words],
         cwd=folder,

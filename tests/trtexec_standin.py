@@ -79,18 +79,24 @@ def real_engine(words: dict[str, str]) -> bytes:
         return Path(plan.name).read_bytes()
 
 
+def parts(engine: bytes) -> tuple[bytes, bytes]:
+    """Return the model that an engine holds, and the real engine, which is empty without `TRTEXEC_RTX`."""
+    start = len(MAGIC) + 8
+    end = start + int.from_bytes(engine[len(MAGIC) : start], "little")
+    return engine[start:end], engine[end + 8 :]
+
+
 def run(words: dict[str, str]) -> int:
     import onnxruntime
 
     engine = Path(words["loadEngine"]).read_bytes()
-    start = len(MAGIC) + 8
-    size = int.from_bytes(engine[len(MAGIC) : start], "little")
     if not engine.startswith(MAGIC):
         print("[E] the engine file cannot be deserialized")
         return 1
+    model, _ = parts(engine)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(engine[start : start + size], options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     print("[I] Engine deserialized in 0.0123 sec.")
     feed = read_inputs(session, words)
     traces, began = [], time.perf_counter()

@@ -76,14 +76,14 @@ def _as_user(number: int, umask: int, *words: str) -> list[str]:
     return [*mounting, "sh", "-c", "\n".join(script), "sh", sys.executable, *words]
 
 
-def opened() -> list[str]:
-    """Return the lines of a shell script that lets every user reach the interpreter and this checkout.
+def opened(*more: Path) -> list[str]:
+    """Return the lines of a shell script that lets every user reach the interpreter, this checkout, and what is named.
 
     Where somebody may not enter a folder above one of them, as in root's own home folder, what comes after it in a
     mount namespace sees another folder in its place that holds nothing but them (mount_namespaces(7)).
     """
     closed: dict[Path, list[Path]] = {}
-    for needed in {Path(sys.base_prefix), Path(sys.prefix), ROOT}:
+    for needed in {Path(sys.base_prefix), Path(sys.prefix), ROOT, *more}:
         for folder in [above for above in reversed(needed.parents) if not above.stat().st_mode & 0o001][:1]:
             closed.setdefault(folder, []).append(needed)
     script = []

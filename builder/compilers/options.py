@@ -37,7 +37,12 @@ class Profile:
         if not len(self.min) == len(self.opt) == len(self.max):
             raise ValueError(f"min, opt and max have as many axes, got {self.min}, {self.opt} and {self.max}")
         if any(not 1 <= low <= best <= high for low, best, high in zip(self.min, self.opt, self.max, strict=True)):
-            raise ValueError(f"1 <= min <= opt <= max on every axis, got {self.min}, {self.opt} and {self.max}")
+            axes = [sorted(max(1, size) for size in axis) for axis in zip(self.min, self.opt, self.max, strict=True)]
+            low, best, high = ([*end] for end in zip(*axes, strict=True))
+            raise ValueError(
+                f"1 <= min <= opt <= max on every axis, got {self.min}, {self.opt} and {self.max}; "
+                f"in order: {{min: {low}, opt: {best}, max: {high}}}"
+            )
 
 
 @dataclass

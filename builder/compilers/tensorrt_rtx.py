@@ -8,7 +8,10 @@ from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Result, step
 from builder.typed import to_plain
 
-__all__ = ["compile"]
+__all__ = ["BUILDS_FOR", "compile"]
+
+# What TensorRT-RTX 1.7.1 can build for. Source: its `ComputeCapability`, and its Support Matrix.
+BUILDS_FOR = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 
 def _reproducible(options: Options) -> Reproducible:

@@ -18,7 +18,7 @@ from builder.device.files import remove
 from builder.device.programs import run
 from builder.device.stop import Failed
 from builder.device.tensors import pack_values
-from builder.device.trt_api import BuildRequest, version_of
+from builder.device.trt_api import BuildRequest
 
 __all__ = ["Program", "find_program"]
 
@@ -41,7 +41,7 @@ class Program(Driver):
         self._program = program
 
     def build(self, request: BuildRequest, layers: Path, log: Path) -> dict[str, Any]:
-        command = [*trtexec.build_command(request, self.version, self._program), f"--exportLayerInfo={layers}"]
+        command = trtexec.build_command(request, self.version, self._program, str(layers))
         trtexec.begin_cache(request)
         run(command, log)
         if not Path(request.engine).is_file():
@@ -52,9 +52,9 @@ class Program(Driver):
     def run(self, engine: Path, feeds: Sequence[Feed], tensors: Mapping[str, Any], files: Sequence[Path]) -> None:
         for feed, file in zip(feeds, files):
             answer = file.with_suffix(".json")
-            once = ["--iterations=1", "--warmUp=0", "--duration=0", f"--exportOutput={answer}"]
             log = file.with_suffix(".log")
-            run([self._program, *_load(engine, feed, tensors, log.parent), *once], log)
+            inputs = _seen_from(log.parent, feed)
+            run(trtexec.run_command(str(engine), inputs, tensors, str(answer), self._program), log)
             found = {entry["name"]: entry["values"] for entry in _read(answer)}
             file.write_bytes(b"".join(_bytes_of(output, found) for output in tensors["outputs"]))
             answer.unlink()
@@ -62,8 +62,9 @@ class Program(Driver):
 
     def time(self, engine: Path, feed: Feed, tensors: Mapping[str, Any], log: Path, **how: float) -> Block:
         times, exported = log.with_suffix(".json"), not how["seconds"]  # a steady run has too many to write them
-        load = _load(engine, feed, tensors, log.parent)
-        said = run([self._program, *load, *self._how(**how), *([f"--exportTimes={times}"] if exported else [])], log)
+        inputs, wanted = _seen_from(log.parent, feed), str(times) if exported else ""
+        command = trtexec.measure_command(str(engine), inputs, tensors, self.version, wanted, self._program, **how)
+        said = run(command, log)
         latencies = [round(entry["latencyMs"] * 1e6) for entry in _read(times)] if exported else []
         remove(times)
         loaded = re.search(r"Engine deserialized in ([\d.]+) sec", said)
@@ -71,28 +72,14 @@ class Program(Driver):
         load_ms = float(loaded.group(1)) * 1e3 if loaded else None
         return Block(latencies, load_ms, per_second=float(rate.group(1)) if rate else None)
 
-    def _how(self, *, runs: float, seconds: float, warmup_ms: float) -> list[str]:
-        counted = [f"--iterations={runs:.0f}", f"--duration={seconds:.0f}", f"--warmUp={warmup_ms:.0f}"]
-        return [*counted, *self.timed_by.split()[1:]]
-
     @property
     def timed_by(self) -> str:
-        same = "--noDataTransfers --useCudaGraph --useSpinWait"  # which 11 does if nothing is said
-        return "trtexec" if version_of(self.version) >= (11,) else f"trtexec {same}"
+        return " ".join(["trtexec", *trtexec.timed_by(self.version)])
 
 
-def _load(engine: Path, feed: Feed, tensors: Mapping[str, Any], place: Path) -> list[str]:
-    """Return the words for an engine and its inputs; these by their way from `place`, which holds no comma."""
-    inputs = ",".join(f"{_named(name)}:{file.relative_to(place.resolve())}" for name, file in sorted(feed.items()))
-    opened = [tensor for tensor in tensors["inputs"] if tensor.get("open")]
-    shapes = ",".join(f"{_named(tensor['name'])}:{'x'.join(map(str, tensor['shape']))}" for tensor in opened)
-    words = [f"--loadEngine={engine}", f"--loadInputs={inputs}", *([f"--shapes={shapes}"] if shapes else [])]
-    core = tensors.get("dla_core")
-    return words if core is None else [*words, f"--useDLACore={core}"]
-
-
-def _named(name: str) -> str:
-    return f"'{name}'" if ":" in name else name  # else the colon would end the name
+def _seen_from(place: Path, feed: Feed) -> dict[str, str]:
+    """Return inputs by their way from a folder in which we run trtexec: such a way holds no comma."""
+    return {name: str(file.relative_to(place.resolve())) for name, file in feed.items()}
 
 
 def _read(file: Path) -> Any:

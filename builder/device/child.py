@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,8 @@ def ask(module: str, what: str, request: Mapping[str, Any], log: Path) -> dict[s
     files = [log.with_suffix(ending) for ending in (".request", ".answer")]
     try:
         write_json(files[0], {"do": what, **request})
-        run([sys.executable, "-m", module, *map(str, files)], log, environment={"PYTHONPATH": str(_ROOT)})
+        places = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        run([sys.executable, "-m", module, *map(str, files)], log, environment={"PYTHONPATH": places})
         said: dict[str, Any] = read_json(files[1])
     finally:
         for file in files:

@@ -58,12 +58,19 @@ class Kit:
         self.portable: dict[str, str] = document["portable"]
         self.models: dict[str, dict[str, Any]] = document["models"]
         self.profiles: dict[str, Any] = document["profiles"]
+        self.engine: dict[str, Any] | None = document["engine"]  # built at home: its version, and options
         self.bytes = sum(entry["bytes"] for entry in document["files"].values())
 
     @property
     def compiled(self) -> str:
-        """The name of the action that builds the engine; '' where the model runs as it is."""
+        """The name of the action that builds the engine here; '' where it is in the kit, or none is needed."""
         return next((action["name"] for action in self.actions if action["step"] == "compile"), "")
+
+    @property
+    def build_options(self) -> dict[str, Any] | None:
+        """What engines are built with, here or at home; None where models run as they are."""
+        made = self.engine or (self.action(self.compiled) if self.compiled else None)
+        return made["options"] if made else None
 
     def given(self, name: str = "tensors") -> Given:
         """Return what is given in one of the kit's folders of tensors."""
@@ -78,11 +85,14 @@ def open_kit(place: Path, beside: Path, say: Say) -> Kit:
     """Return the kit in a folder, or in a `.tar`, which is unpacked below `beside`. Raises Stop for any other."""
     if place.is_dir():
         return _opened(place, place, say)
-    folder = _unpacked(place, beside)
+    final = _place_of(place, beside)
+    before = final.is_dir()
     try:
-        return _opened(folder, place, say)
+        return _opened(_unpacked(place, final), place, say)
     except Stop:
-        remove(folder)  # so that the next time unpacks it anew
+        remove(final)
+        if before:  # it was whole once, and somebody changed it since
+            return open_kit(place, beside, say)
         raise
 
 
@@ -134,10 +144,17 @@ def leads_out(path: str) -> bool:
     return inside.is_absolute() or ".." in inside.parts
 
 
-def _unpacked(archive: Path, beside: Path) -> Path:
-    """Unpack a kit's plain files and folders, once, into a folder named after the archive's bytes."""
+def _place_of(archive: Path, beside: Path) -> Path:
+    """Return where an archive is unpacked: a folder named after its bytes."""
     try:
-        final = beside / f"kit-{digest_file(archive)[:16]}"
+        return beside / f"kit-{digest_file(archive)[:16]}"
+    except FileNotFoundError as error:
+        raise Stop(f"there is no kit {archive}", "", USAGE) from error
+
+
+def _unpacked(archive: Path, final: Path) -> Path:
+    """Unpack a kit's plain files and folders, once."""
+    try:
         if not final.is_dir():
             part = final.with_name(f".{final.name}.part")
             remove(part)
@@ -148,8 +165,6 @@ def _unpacked(archive: Path, beside: Path) -> Path:
             part.rename(final)
     except tarfile.TarError as error:
         raise Stop(f"{archive} is no kit: {error}", "", USAGE) from error
-    except FileNotFoundError as error:
-        raise Stop(f"there is no kit {archive}", "", USAGE) from error
     return final / "kit" if (final / "kit").is_dir() else final
 
 

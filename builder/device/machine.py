@@ -7,27 +7,31 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from builder.device.fit import difference, in_words
 from builder.device.programs import asked
 from builder.device.stop import WRONG_DEVICE, Stop
 
-__all__ = ["check_device", "describe_device", "describe_host", "misfit", "temperature_c", "version_fits"]
+__all__ = ["check_device", "describe_device", "describe_host", "temperature_c"]
 
 _TEGRA = {"tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}  # CUDA GPUs by NVIDIA: Xavier, Orin, Thor
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
 
 
-def describe_device(runtime: str, version: str) -> dict[str, Any]:
-    """Return the facts that a result belongs to: the device, its runtime, its system, its power mode and clocks."""
+def describe_device(runtime: str, version: str, features: Collection[str] = ()) -> dict[str, Any]:
+    """Return the facts that a result belongs to: the device, its runtime, its system, its power mode and clocks.
+
+    Of its processor's instructions it is those of `features` that it has.
+    """
     gpu = {**_tree(), **_driver(), **_smi()}
     model = _text("/proc/device-tree/model")
     facts = {
         "name": model or gpu.get("name") or platform.machine(),
         "arch": platform.machine(),
+        "features": " ".join(each for each in features if each in _features()),
         "compute_capability": gpu.get("compute_capability"),
         runtime: version,
         "cuda": gpu.get("cuda"),
@@ -50,33 +54,19 @@ def describe_host() -> dict[str, Any]:
     }
 
 
-def check_device(target: dict[str, Any], device: dict[str, Any]) -> None:
-    """Raise Stop, exit 3, where this device is not what the kit was made for."""
-    wanted, other = target["name"], misfit(target, device)
-    if other:
-        raise _wrong(f"the kit is for {wanted}, {other[0]}; this machine {other[1]}")
-    missing = sorted(set(target.get("features", ())) - _features())
-    if missing:
-        raise _wrong(f"the kit is for {wanted}; the processor here has no {' and no '.join(missing)}")
+def check_device(target: Mapping[str, Any], device: Mapping[str, Any], install: str = "") -> None:
+    """Raise Stop, exit 3, where this device is not what the kit was made for.
 
-
-def misfit(target: Mapping[str, Any], device: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return what a target is and what a device of these facts is instead, in words; None where it is the target.
-
-    The version of its runtime counts where the facts have one.
+    `install` says how to get another version of the runtime, where that can be had.
     """
-    if target["arch"] not in ("any", device.get("arch")):
-        return f"which is {target['arch']}", f"is {device.get('arch')}"
-    capability, found = target.get("compute_capability"), device.get("compute_capability")
-    if target["runtime"] == "tensorrt" and capability and found != capability:
-        return f"of compute capability {capability}", f"has {found or 'no GPU that says its own'}"
-    if target.get("hardware") and not fnmatchcase(str(device["name"]), target["hardware"]):
-        return f"a {target['hardware'].rstrip('* ')}", f"is {device['name']}"
-    runtime, limits = target["runtime"], target["runtime_versions"]
-    version = device.get(runtime)
-    if version is not None and not version_fits(str(version), limits):
-        return f"with {runtime} {limits}", f"has {version or 'none'}"
-    return None
+    found = difference(target, device, _features())
+    if found is None:
+        return
+    wanted, here = in_words(target, found)
+    hint = install if found.what == "version" and install else ""
+    if found.what == "features":
+        raise _wrong(f"the kit is for {target['name']}; the processor here {here}")
+    raise _wrong(f"the kit is for {target['name']}, {wanted}; this machine {here}", hint)
 
 
 def _features() -> set[str]:
@@ -85,28 +75,8 @@ def _features() -> set[str]:
     return {word for name, _, words in lines if name.strip() in ("flags", "Features") for word in words.split()}
 
 
-def _wrong(message: str) -> Stop:
-    return Stop(message, "take the kit to such a device, or build for this one: target=NAME", WRONG_DEVICE)
-
-
-def version_fits(version: str, limits: str) -> bool:
-    """Say whether a version keeps limits such as '>=10.3,<12'; no limits take every version."""
-    for limit in filter(None, (part.strip() for part in limits.split(","))):
-        match = re.match(r"(>=|<=|==|>|<)\s*([\d.]+)$", limit)
-        if match is None:
-            raise Stop(f"the kit's target wants the version '{limit}', which is no limit")
-        length = match.group(2).count(".") + 1
-        mine, other = numbers(version, length), numbers(match.group(2), length)
-        kept = {">=": mine >= other, "<=": mine <= other, "==": mine == other, ">": mine > other, "<": mine < other}
-        if not kept[match.group(1)]:
-            return False
-    return True
-
-
-def numbers(version: str, length: int = 4) -> tuple[int, ...]:
-    """Return the first so many numbers of a version, 0 for those that it lacks."""
-    found = [int(number) for number in re.findall(r"\d+", version)]
-    return tuple((found + [0] * length)[:length])
+def _wrong(message: str, hint: str = "") -> Stop:
+    return Stop(message, hint or "take the kit to such a device, or build for this one: target=NAME", WRONG_DEVICE)
 
 
 def _smi() -> dict[str, str]:

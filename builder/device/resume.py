@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from builder.device.by_package import OnnxRuntime, Package, find_package
-from builder.device.by_program import find_program
+from builder.device.by_package import PACKAGES
+from builder.device.by_program import Program, find_program
 from builder.device.compiling import compile_engine
 from builder.device.driver import Driver
 from builder.device.evaluating import evaluate
@@ -22,7 +22,7 @@ from builder.device.journal import Journal
 from builder.device.kit import Kit, open_kit
 from builder.device.machine import check_device, describe_device
 from builder.device.result import find_result, result_name, write_result
-from builder.device.stop import FAILED, INTERRUPTED, OK, WRONG_DEVICE, Failed, Stop
+from builder.device.stop import FAILED, INTERRUPTED, OK, USAGE, WRONG_DEVICE, Failed, Stop
 from builder.device.timing import benchmark
 from builder.device.verifying import verify
 from builder.device.work import Work
@@ -67,13 +67,16 @@ def resume(place: Path, beside: Path, wanted: str, say: Callable[[str], None]) -
 
     Raises Stop for what is no kit, a device that is not the target, and a lack of room.
     """
+    if place.is_dir() and place.resolve() in (beside.resolve(), *beside.resolve().parents):
+        hint = f"say another one: --work {place.resolve().parent}"
+        raise Stop(f"--work {beside} is inside the kit, which holds nothing but its own files", hint, USAGE)
     beside.mkdir(parents=True, exist_ok=True)
     kit = open_kit(place, beside / "work", say)
-    device = describe_device(kit.target["runtime"], "")
+    device = describe_device(kit.target["runtime"], "", kit.target.get("features", ()))
     check_device(kit.target, device)
     driver = _driver(kit, wanted)
     device[driver.runtime] = driver.version
-    check_device(kit.target, device)
+    check_device(kit.target, device, _install(kit) if kit.engine else "")
     journal = Journal(beside / "work" / kit.digest[:16] / digest(device)[:16])
     try:
         file = beside / result_name(kit, device)
@@ -94,18 +97,22 @@ def resume(place: Path, beside: Path, wanted: str, say: Callable[[str], None]) -
 def _driver(kit: Kit, wanted: str) -> Driver:
     """Return what runs this kit's models here. Raises Stop, exit 3, where nothing does."""
     runtime = kit.target["runtime"]
-    packages: dict[str, type[Package]] = {"tensorrt": Package, "onnxruntime": OnnxRuntime}
-    if runtime not in packages:
-        raise Stop(f"the kit is for {runtime}, and this runs {' and '.join(packages)}", "", WRONG_DEVICE)
-    found: Driver | None = find_package(packages[runtime]) if wanted in ("", "python") else None
-    if found is None and runtime == "tensorrt" and wanted in ("", "trtexec"):
+    if runtime not in PACKAGES:
+        raise Stop(f"the kit is for {runtime}, and this runs {' and '.join(PACKAGES)}", "", WRONG_DEVICE)
+    found: Driver | None = PACKAGES[runtime].find() if wanted in ("", "python") else None
+    by_program = runtime == Program.runtime
+    if found is None and by_program and wanted in ("", "trtexec"):
         found = find_program()
     if found is None:
         tried = f"this Python ({sys.executable}) cannot import {runtime}"
-        other = ", and trtexec is neither on PATH nor in /usr/src/tensorrt/bin" if runtime == "tensorrt" else ""
-        hint = "on a Jetson: apt install tensorrt; else put trtexec on PATH" if other else f"pip install {runtime}"
-        raise Stop(f"{runtime} is not here: {tried}{other}", hint, WRONG_DEVICE)
+        other = ", and trtexec is neither on PATH nor in /usr/src/tensorrt/bin" if by_program else ""
+        raise Stop(f"{runtime} is not here: {tried}{other}", _install(kit), WRONG_DEVICE)
     return found
+
+
+def _install(kit: Kit) -> str:
+    """Return how to get the runtime: an engine that was built at home wants the version that built it."""
+    return PACKAGES[kit.target["runtime"]].install(kit.engine["version"] if kit.engine else "")
 
 
 def _outcomes(work: Work) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The child in which TensorRT's Python package builds and runs engines: native code may crash."""
+"""The child in which the Python package of TensorRT or TensorRT-RTX builds and runs engines: native code may crash."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from builder.device.stop import Failed
 from builder.device.trt_api import BuildRequest, TrtError, build, import_api
 from builder.device.trt_engine import Engine
 
-RUNTIME = "tensorrt"
 
-
-def _version(_request: dict[str, Any]) -> dict[str, Any]:
-    return {"version": import_api(RUNTIME).__version__}
+def _version(request: dict[str, Any]) -> dict[str, Any]:
+    return {"version": import_api(request["runtime"]).__version__}
 
 
 def _build(request: dict[str, Any]) -> dict[str, Any]:
     """Build an engine, load it, and write what its layers are."""
-    trt, wanted = import_api(request["request"]["runtime"]), BuildRequest(**request["request"])
+    wanted = BuildRequest(**request["request"])
+    trt = import_api(wanted.runtime)
     facts = build(trt, wanted)
     engine = Engine(trt, Path(wanted.engine).read_bytes(), dla_core=wanted.dla_core)
     Path(request["layers"]).write_text(engine.layers(), encoding="utf-8")
@@ -48,7 +47,8 @@ def _time(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _engine(request: dict[str, Any]) -> Engine:
-    return Engine(import_api(RUNTIME), Path(request["engine"]).read_bytes(), dla_core=request.get("dla_core"))
+    plan = Path(request["engine"]).read_bytes()
+    return Engine(import_api(request["runtime"]), plan, dla_core=request.get("dla_core"))
 
 
 def _load(engine: Engine, request: dict[str, Any], feed: dict[str, str]) -> None:

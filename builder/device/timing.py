@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.device.calls import feed_of
-from builder.device.compiling import build_engine
+from builder.device.compiling import build_engine, check_engine
 from builder.device.driver import Block, Feed
 from builder.device.energy import Meter, find_meter
 from builder.device.files import remove, write_json
@@ -18,9 +18,9 @@ from builder.device.machine import power_mode, temperature_c
 from builder.device.stop import Failed
 from builder.device.work import Work
 
-__all__ = ["benchmark"]
+__all__ = ["WARMUP_MS", "benchmark"]
 
-_WARMUP_MS = 500
+WARMUP_MS = 500
 _PROBE_RUNS = 10  # from which the length of a block is reckoned
 _ENERGY_S, _MARGIN_S = 8.0, 1.0  # of a steady run; its first and last second do not count
 
@@ -28,6 +28,8 @@ _ENERGY_S, _MARGIN_S = 8.0, 1.0  # of a steady run; its first and last second do
 def benchmark(work: Work, name: str, part: Path) -> dict[str, Any]:
     """Time both subjects and write times.json. Raises Failed, also where the power mode changed meanwhile."""
     options = work.kit.action(name)["options"]
+    if work.kit.engine:  # which nothing has run before
+        check_engine(work, name, work.engine, part)
     engines = {"candidate": work.engine, "baseline": _baseline(work)}
     feed = feed_of(work.given, 0, work.log(name).with_suffix(".in"))
     mode, taken_at = power_mode(), datetime.now(timezone.utc)
@@ -60,7 +62,7 @@ def benchmark(work: Work, name: str, part: Path) -> dict[str, Any]:
 
 def _baseline(work: Work) -> Path:
     """Return the source model's engine, built once, or the source model where none has to be."""
-    if not work.kit.compiled:
+    if work.kit.build_options is None:
         return (work.kit.folder / "source" / work.driver.artifact).resolve()
     if work.journal.kept("baseline") is None:
         part, began = work.journal.begin("baseline"), time.monotonic()
@@ -87,7 +89,7 @@ def _time(work: Work, subject: str, engine: Path, feed: Feed, *, runs: int, seco
         work.log(f"times-{subject}"),
         runs=runs,
         seconds=seconds,
-        warmup_ms=_WARMUP_MS,
+        warmup_ms=WARMUP_MS,
     )
     if not block.latencies_ns and not seconds:
         raise Failed(f"{work.driver.name} timed no run of the {subject}")
@@ -117,7 +119,7 @@ def _subject(work: Work, name: str, engine: Path, blocks: list[Block], joules: f
         "timed_by": work.driver.timed_by,
         "batch": work.given.batch,
         "blocks_ns": [block.latencies_ns for block in blocks],
-        "warmup_ms": _WARMUP_MS,
+        "warmup_ms": WARMUP_MS,
         "warmup_runs": min(warmed) if warmed else None,
         "load_ms": round(statistics.median(loads), 3) if loads else None,
         "memory_mib": None,

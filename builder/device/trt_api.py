@@ -162,7 +162,7 @@ def _config(trt: Any, builder: Any, network: Any, request: BuildRequest) -> Any:
                 config.set_flag(getattr(trt.BuilderFlag, name))
     if request.dla_core is not None:
         _use_dla(trt, builder, config, request)
-    if request.compute_capabilities:  # RTX
+    if request.runtime == "tensorrt_rtx" and request.compute_capabilities:
         config.num_compute_capabilities = len(request.compute_capabilities)
         for index, capability in enumerate(request.compute_capabilities):
             config.set_compute_capability(_capability(trt, capability), index)

@@ -15,7 +15,7 @@ from typing import Any
 
 from builder.device.trt_api import BuildRequest, TrtError, version_of
 
-__all__ = ["begin_cache", "build", "build_command", "find", "measure_command", "version"]
+__all__ = ["begin_cache", "build", "build_command", "find", "measure_command", "run_command", "timed_by", "version"]
 
 _PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 _BANNER = re.compile(r"\[TensorRT v(\d+)\](?: \[b(\d+)\])?")
@@ -61,8 +61,8 @@ def begin_cache(request: BuildRequest) -> None:
         shutil.copyfile(request.timing_cache, request.timing_cache_out)
 
 
-def build_command(request: BuildRequest, tensorrt: str, program: str = "trtexec") -> list[str]:
-    """Return the command that builds an engine, in the words of a version of TensorRT."""
+def build_command(request: BuildRequest, tensorrt: str, program: str = "trtexec", layers: str = "") -> list[str]:
+    """Return the command that builds an engine, in the words of a version of TensorRT; `layers` tells of it."""
     numbers = version_of(tensorrt)
     words = [program, f"--onnx={request.onnx}", f"--saveEngine={request.engine}"]
     words += [f"--memPoolSize=workspace:{request.workspace_mib}"]
@@ -75,16 +75,50 @@ def build_command(request: BuildRequest, tensorrt: str, program: str = "trtexec"
         words += [f"--timingCacheFile={request.timing_cache_out or request.timing_cache}"]  # read, then written
     if request.dla_core is not None:
         words += [f"--useDLACore={request.dla_core}", *(["--allowGPUFallback"] if request.allow_gpu_fallback else [])]
-    return [*words, "--profilingVerbosity=detailed", "--skipInference" if numbers >= (8, 6) else "--buildOnly"]
+    words += ["--profilingVerbosity=detailed", "--skipInference" if numbers >= (8, 6) else "--buildOnly"]
+    return [*words, *([f"--exportLayerInfo={layers}"] if layers else [])]
+
+
+def run_command(
+    engine: str, inputs: Mapping[str, str], tensors: Mapping[str, Any], outputs: str, program: str = "trtexec"
+) -> list[str]:
+    """Return the command that runs an engine once on files of numbers and exports its outputs.
+
+    `tensors` is as a driver gets it (driver.py).
+    """
+    words = [program, *_load(engine, inputs, tensors), "--iterations=1", "--warmUp=0", "--duration=0"]
+    return [*words, f"--exportOutput={outputs}"]
 
 
 def measure_command(
-    engine: str, shapes: Mapping[str, Sequence[int]], tensorrt: str, times: str, program: str = "trtexec"
+    engine: str,
+    inputs: Mapping[str, str],
+    tensors: Mapping[str, Any],
+    tensorrt: str,
+    times: str,
+    program: str = "trtexec",
+    *,
+    runs: float,
+    warmup_ms: float,
+    seconds: float = 0,
 ) -> list[str]:
-    """Return the command that times an engine without copies to and from the GPU; 11 does so if nothing is said."""
-    words = [program, f"--loadEngine={engine}", *([f"--shapes={_shapes(shapes)}"] if shapes else [])]
-    words += ["--warmUp=500", "--iterations=1000", "--duration=0", f"--exportTimes={times}"]
-    return words if version_of(tensorrt) >= (11,) else [*words, "--noDataTransfers", "--useCudaGraph", "--useSpinWait"]
+    """Return the command that times an engine; a steady run has too many times to export them: `times` is ''."""
+    counted = [f"--iterations={runs:.0f}", f"--duration={seconds:.0f}", f"--warmUp={warmup_ms:.0f}"]
+    words = [program, *_load(engine, inputs, tensors), *counted, *timed_by(tensorrt)]
+    return [*words, *([f"--exportTimes={times}"] if times else [])]
+
+
+def timed_by(tensorrt: str) -> list[str]:
+    """Return the words for times without copies to and from the GPU, which 11 leaves out if nothing is said."""
+    return [] if version_of(tensorrt) >= (11,) else ["--noDataTransfers", "--useCudaGraph", "--useSpinWait"]
+
+
+def _load(engine: str, inputs: Mapping[str, str], tensors: Mapping[str, Any]) -> list[str]:
+    given = ",".join(f"{_named(name)}:{file}" for name, file in sorted(inputs.items()))
+    shapes = _shapes({tensor["name"]: tensor["shape"] for tensor in tensors["inputs"] if tensor.get("open")})
+    words = [f"--loadEngine={engine}", f"--loadInputs={given}", *([f"--shapes={shapes}"] if shapes else [])]
+    core = tensors.get("dla_core")
+    return words if core is None else [*words, f"--useDLACore={core}"]
 
 
 def _types(request: BuildRequest, numbers: tuple[int, ...]) -> list[str]:

@@ -34,14 +34,15 @@ class Work:
 
     @property
     def engine(self) -> Path:
-        """The candidate: the engine that was built here, or the model itself where none has to be."""
+        """The candidate: the engine that was built here or at home, or the model itself where none has to be."""
         built = self.kit.compiled
-        folder = self.journal.place(built) / "engine" if built else self.kit.folder / "model"
+        given = self.kit.folder / ("engine" if self.kit.engine else "model")
+        folder = self.journal.place(built) / "engine" if built else given
         return (folder / self.driver.artifact).resolve()
 
     def tensors(self, subject: str = "candidate") -> dict[str, Any]:
         """Return what a driver must know of a model's inputs and outputs."""
-        core = self.kit.action(self.kit.compiled)["options"].get("dla_core") if self.kit.compiled else None
+        core = (self.kit.build_options or {}).get("dla_core")
         own = core if subject == "candidate" else None
         inputs = [{**tensor, "open": tensor["name"] in self.kit.profiles} for tensor in self.given.tensors("input")]
         return {"inputs": inputs, "outputs": self.given.tensors("expected"), "dla_core": own}

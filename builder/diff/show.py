@@ -16,7 +16,7 @@ from builder.diff.naming import Build
 from builder.diff.numbers import NumberChange
 from builder.diff.words import arrow, byte_size, number_arrow, readable, visible
 from builder.plan.why import in_words
-from builder.report.terminal import paint
+from builder.report.lines import name_width, paint
 from builder.typed import to_plain
 
 __all__ = ["show_json", "show_text"]
@@ -60,7 +60,8 @@ def show_text(comparison: Comparison) -> None:
 def _sections(comparison: Comparison) -> Iterator[tuple[str, Sequence[Line]]]:
     yield "recipe", [_change(change) for change in comparison.recipe]
     yield "gates", [_change(change) for change in comparison.gates]
-    yield "actions", [line for change in comparison.actions for line in _action(change)]
+    width = name_width(change.name for change in comparison.actions)
+    yield "actions", [line for change in comparison.actions for line in _action(change, width)]
     yield "tools", [_change(change) for change in comparison.tools]
     yield "host", [_change(change) for change in comparison.host]
     yield "bytes", [_file(change) for change in comparison.files]
@@ -78,16 +79,16 @@ def _change(change: Change) -> Line:
     return change.how.value, _STYLES[change.how], f"{change.name}  {text}"
 
 
-def _action(change: ActionChange) -> Iterator[Line]:
+def _action(change: ActionChange, width: int) -> Iterator[Line]:
     keys = [arrow((change.old_key or "no key")[:8], (change.new_key or "no key")[:8])] if _rekeyed(change) else []
     status = [arrow(change.old_status, change.new_status)] if _turned(change) else []
     made = ["it made the same bytes"] if change.why and change.same_outputs else []
     was = [f"was {change.was}"] if change.was != change.name else []
     told = [part for part in (*was, *status, in_words(change.why), *made) if part]
     first, *notes = ["; ".join(told), *change.notes] if told else change.notes or [""]
-    yield change.how.value, _STYLES[change.how], "  ".join([f"{change.name:16}", *keys, first]).rstrip()
+    yield change.how.value, _STYLES[change.how], "  ".join([f"{change.name:{width}}", *keys, first]).rstrip()
     for note in notes:
-        yield "", "dim", f"{'':16}  {note}"
+        yield "", "dim", f"{'':{width}}  {note}"
 
 
 def _rekeyed(change: ActionChange) -> bool:

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Event", "Events"]
+__all__ = ["Event", "Events", "shown_name"]
 
 
 @dataclass(frozen=True)
 class Event:
     """One thing that happened: `planned`, `started`, `progress`, `finished`, `warning`, `note`, and what about it.
 
-    `planned` tells how many actions there are; one that names an action, that this one has come to them.
+    `planned` tells how many actions there are, and how long their names are at most; one that names an action, that
+    this one has come to them.
     """
 
     kind: str
@@ -31,13 +32,25 @@ class Event:
     log: str = ""  # where what the action printed is kept
     done: int = 0
     total: int = 0
+    width: int = 0  # of the longest name, in characters
+
+    @property
+    def name(self) -> str:
+        """The action's name; in a sweep with the number of its build."""
+        return shown_name(self.build, self.action)
 
     def document(self) -> dict[str, Any]:
         """Return what is set, for JSON."""
         document = {name: value for name, value in asdict(self).items() if value not in ("", None, (), 0)}
+        document.pop("width", None)  # it is for who prints columns
         if self.facts:
             document["facts"] = dict(self.facts)
         return document
+
+
+def shown_name(build: str, action: str) -> str:
+    """Return what an action is called; in a sweep with the number of its build."""
+    return f"{build}/{action}" if build.isdigit() else action
 
 
 class Events:

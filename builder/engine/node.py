@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError
 from builder.outcomes import Reproducible, Status
@@ -21,6 +21,9 @@ from builder.store.folders import remove_folder
 from builder.store.locks import Lock
 from builder.store.machine import Machine
 from builder.store.store import Store
+
+if TYPE_CHECKING:
+    from builder.engine.there import There
 
 __all__ = ["Node", "Outcome"]
 
@@ -68,6 +71,7 @@ class Node:
     limits: Limits = field(default_factory=Limits)
     toolchain: Node | None = None  # what puts the packages together that it runs with
     after: Node | None = None  # what must have succeeded before, though nothing is taken from it
+    there: There | None = None  # with what else of its build needs the target
     outcome: Outcome | None = None
     portable: str = ""  # its portable key, where at least a part of it waits for a device
     decision: Decision | None = None
@@ -85,7 +89,8 @@ class Node:
     @property
     def waits_for(self) -> list[Node]:
         """The nodes that must have an outcome before this one can be settled."""
-        return [*self.inputs.values(), *([self.after] if self.after else [])]
+        given = self.there.given if self.there else ()
+        return [*self.inputs.values(), *([self.after] if self.after else []), *given]
 
     def blocked(self) -> Outcome | None:
         """Return the outcome that an input without a result gives, or None."""

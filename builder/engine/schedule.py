@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.engine.commit import commit
-from builder.engine.events import Event, Events
+from builder.engine.events import Event, Events, shown_name
 from builder.engine.limits import broken_limit
 from builder.engine.node import Node, Outcome
 from builder.engine.pool import HERE, Place, Pool, Worker
@@ -87,7 +87,8 @@ class Engine:
     def run(self, nodes: Sequence[Node]) -> None:
         """Give every node an outcome, but for toolchains that nobody needs. Nothing is left running."""
         self._total = sum(map(self._is_wanted, nodes))
-        self._events(Event("planned", total=self._total))
+        width = max((len(shown_name(node.build, node.action.name)) for node in nodes), default=0)
+        self._events(Event("planned", total=self._total, width=width))
         self._connect(nodes)
         self._warm(nodes)
         ahead = (node for node in nodes if node.outcome is None)

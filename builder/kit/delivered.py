@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builder.device.by_package import PACKAGES
 from builder.digest import digest_file
 from builder.engine.node import Node
 from builder.outcomes import Status
+from builder.plan.action import first_alone
 from builder.recipe.schema import Recipe
 from builder.store.private import private_folder
 from builder.store.store import Store
@@ -31,9 +33,13 @@ def write_kit(
 
     if not wants_kit(recipe, nodes):
         return None
-    pack(recipe, nodes, store, folder, manifest)
-    file = folder / KIT
-    return {"path": KIT, "sha256": digest_file(file), "bytes": file.stat().st_size}
+    engine, file = pack(recipe, nodes, store, folder, manifest)["engine"], folder / KIT
+    said = {
+        "install": PACKAGES[recipe.target.runtime].install(engine["version"]) if engine else "",
+        "note": first_alone([node.action for node in nodes]),
+    }
+    more = {name: words for name, words in said.items() if words}
+    return {"path": KIT, "sha256": digest_file(file), "bytes": file.stat().st_size, **more}
 
 
 def kit_digests(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:

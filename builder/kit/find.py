@@ -16,17 +16,18 @@ from builder.recipe.locations import shown
 from builder.recipe.schema import Machine
 from builder.recipe.trust import check_overrides
 from builder.report.manifest import read_manifest
+from builder.store.roots import roots
 
 __all__ = ["MACHINE", "overrides_of"]
 
 MACHINE = tuple(field.name for field in fields(Machine))
 
 
-def overrides_of(result: Result, kit: Path | None) -> list[str]:
+def overrides_of(result: Result, kit: Path | None, store: Path | None = None) -> list[str]:
     """Return the command line of the build that made the kit; settings of that machine are left out.
 
     One that was delivered here is what its user typed; any other may set what a recipe may. Raises UsageError where
-    there is no such kit, TrustError.
+    there is no such kit, with the project that made it if `store` knows that; TrustError.
     """
     named = _words_of(kit, result.kit) if kit else None
     for place in _kits(result.name) if named is not None or kit is None else ():
@@ -39,11 +40,30 @@ def overrides_of(result: Result, kit: Path | None) -> list[str]:
         except TrustError as error:
             raise TrustError(error.message, "this kit was not made here: import the result where it was") from error
         return named
-    where = shown(kit) if kit else OUTPUTS / result.name
-    raise UsageError(
-        f"this result is of another build: its kit {result.kit[:12]} is not {'' if kit else 'in '}{where}",
-        "import it where the kit was made, or name the kit: resume --import RESULT KIT",
-    )
+    raise _absent(result, kit, _project_of(result, store) if store else None)
+
+
+def _absent(result: Result, kit: Path | None, project: Path | None) -> UsageError:
+    """Say of which recipe a result is, and where to import it."""
+    of = f"this result is of a build of the recipe '{result.name}' whose kit is {result.kit[:12]}"
+    if kit:
+        found = f"{shown(kit)} is another one"
+    elif any(_kits(result.name)):
+        found = f"none of the kits in {OUTPUTS / result.name} is that one"
+    else:
+        found = f"the project in {Path.cwd()} has no kit of it"
+    where = shlex.quote(str(project)) if project else "PROJECT"
+    named = "the project that built it" if project is None else "its project"
+    hint = f"import it in {named}: cd {where} && python -m builder resume --import {shlex.quote(str(result.archive))}"
+    return UsageError(f"{of}; {found}", f"{hint}; or name the kit: resume --import RESULT KIT")
+
+
+def _project_of(result: Result, store: Path) -> Path | None:
+    """Return the folder of the project whose newest build in a store made a result's kit."""
+    for _, root in roots(store):
+        if root and root.folder.parents[1].name == OUTPUTS.name and _words_of(root.folder / "kit", result.kit):
+            return root.folder.parents[2]
+    return None
 
 
 def _words_of(place: Path, digest: str) -> list[str] | None:

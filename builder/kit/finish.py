@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from builder.device.fit import misfit
 from builder.device.itself import program_digest
-from builder.device.machine import misfit
 from builder.engine.checks import check_outputs
 from builder.engine.events import Events
 from builder.engine.node import Node, Outcome
@@ -71,7 +71,7 @@ def check_keys(result: Result, planned: Sequence[Planned], planner: Planner) -> 
 
 def _check_device(result: Result, target: Target) -> None:
     """Raise UsageError where a result comes from what is not the target, as the device's own program would."""
-    facts = {str(target.runtime): "", **result.device}  # of no version, where it says none
+    facts = {str(target.runtime): "", "features": "", **result.device}  # none, where it says none
     if other := misfit(to_plain(target), facts):
         words = f"the recipe is for {target.name}, {other[0]}; the result is of {facts['name']}, which {other[1]}"
         raise UsageError(words, "resume the kit on such a device, or build for this one: target=NAME")
@@ -127,6 +127,7 @@ def file_result(
     records: list[Record] = []
     entries: list[Entry] = []
     siblings = tuple(result.portable[name] for name in result.built)
+    failed = {result.portable[name]: why for name, why in result.failed.items() if name in result.portable}
     filed_at = datetime.now(UTC).isoformat(timespec="microseconds")
     with ExitStack() as stack:
         private = stack.enter_context(store.workshop())
@@ -150,6 +151,7 @@ def file_result(
                     result=result.digest,
                     siblings=siblings,
                     filed_at=filed_at,
+                    failed=failed,
                 )
             )
         with store.publishing():

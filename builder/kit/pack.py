@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import __version__
+from builder.device.by_package import PACKAGES
 from builder.device.files import digest, digest_file, files_below
 from builder.device.itself import program_digest
 from builder.device.kit import SCHEMA
@@ -26,7 +27,6 @@ from builder.typed import to_plain
 
 __all__ = ["pack", "wants_kit"]
 
-_RUNTIMES = ("tensorrt", "onnxruntime")  # that resume.pyz runs
 _STEPS = ("compile", "evaluate", "benchmark")  # that it does
 _SETTING = re.compile(r"[+~]*(\w+(?:\.\w+)*)")
 _OF_A_MACHINE = {*(field.name for field in fields(Machine)), "target.host", "target.device"}
@@ -38,11 +38,13 @@ _PASSING_OF_ACTIONS = ("status", "reason", "seconds", "measured", "log")
 def wants_kit(recipe: Recipe, nodes: Sequence[Node]) -> bool:
     """Say whether something of a build waits for a device, and all that such a device needs was made."""
     waits = any(_status(node) is Status.DEFERRED for node in _theirs(nodes))
-    return waits and recipe.target.runtime in _RUNTIMES and _trees(nodes) is not None
+    return waits and recipe.target.runtime in PACKAGES and _trees(nodes) is not None
 
 
-def pack(recipe: Recipe, nodes: Sequence[Node], store: Store, folder: Path, manifest: Mapping[str, Any]) -> str:
-    """Write `kit/` and `kit.tar` into a build's folder and return the kit's digest: equal builds, equal bytes.
+def pack(
+    recipe: Recipe, nodes: Sequence[Node], store: Store, folder: Path, manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write `kit/` and `kit.tar` into a build's folder and return what kit.json says: equal builds, equal bytes.
 
     Raises Damaged where the store's bytes are not what they should be, StoreError.
     """
@@ -55,7 +57,7 @@ def pack(recipe: Recipe, nodes: Sequence[Node], store: Store, folder: Path, mani
     texts = {
         "manifest.json": canonical(_lasting(manifest)) + b"\n",
         "recipe.json": canonical(recipe.resolved) + b"\n",
-        "COMMANDS.md": commands(facts).encode(),
+        "COMMANDS.md": commands(facts, kit).encode(),
         "resume.sh": SCRIPT.encode(),
     }
     for name, content in texts.items():
@@ -68,7 +70,7 @@ def pack(recipe: Recipe, nodes: Sequence[Node], store: Store, folder: Path, mani
     document["digest"] = digest(document)
     (kit / "kit.json").write_bytes(canonical(document) + b"\n")
     _archive(kit, folder / "kit.tar")
-    return str(document["digest"])
+    return document
 
 
 def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
@@ -81,9 +83,11 @@ def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
     models = {subject: load(kit / name) for subject, name in (("candidate", "model"), ("baseline", "source"))}
     folders = {"candidate": "model", "baseline": "source"}
     described = {name: {"folder": folders[name], "precisions": sorted(precisions_of(models[name]))} for name in models}
-    compiled = next((node for node in theirs if node.action.step.name == "compile"), None)
-    given = to_plain(compiled.action.options)["profiles"] if compiled else {}
-    target = to_plain(recipe.target)
+    compiled = _compiled(nodes)
+    given = to_plain(getattr(compiled and compiled.action.options, "profiles", {}))
+    target, engine = to_plain(recipe.target), _engine(recipe, compiled)
+    if engine and engine["version"]:  # no other one loads it
+        target["runtime_versions"] = f"=={engine['version']}"
     return {
         "schema": SCHEMA,
         "builder": __version__,
@@ -94,19 +98,35 @@ def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
         "device_actions": [_action(node, theirs) for node in theirs],
         "portable": {node.action.name: node.portable for node in theirs},
         "models": described,
+        "engine": engine,
         "shapes": recipe.model.shapes,
         "profiles": find_profiles(models["candidate"], given, recipe.model.shapes) if compiled else {},
     }
 
 
+def _engine(recipe: Recipe, compiled: Node | None) -> dict[str, Any] | None:
+    """Return what a kit says of the engine that was built at home; None where there is none."""
+    if compiled is None or compiled.portable or not _digest(compiled, "engine"):
+        return None
+    assert compiled.outcome is not None
+    assert compiled.outcome.record is not None
+    version = str(compiled.outcome.record.facts.get(recipe.target.runtime, ""))
+    return {"options": to_plain(compiled.action.options), "version": version}
+
+
+def _compiled(nodes: Sequence[Node]) -> Node | None:
+    """Return the compile whose engine a kit is for: the first."""
+    return next((node for node in nodes if node.action.makes_engine), None)
+
+
 def _theirs(nodes: Sequence[Node]) -> list[Node]:
-    """Return what is done on the device: the first compile, and all that is run or timed there of what a kit makes."""
+    """Return what is done on the device: the kit's compile, and all that is run or timed there of what it makes."""
     there = [node for node in nodes if node.portable and node.action.step.name in _STEPS]
-    found: dict[str, Node] = {}
+    mine, found = _compiled(nodes), dict[str, Node]()
     for node in sorted(there, key=lambda node: _STEPS.index(node.action.step.name)):
-        second = node.action.step.name == "compile" and bool(found)
+        other = any(each.action.makes_engine and each is not mine for each in (node, *node.inputs.values()))
         lacks = any(source.portable and source.action.name not in found for source in node.inputs.values())
-        if not second and not lacks:
+        if not other and not lacks:
             found[node.action.name] = node
     return list(found.values())
 
@@ -134,6 +154,9 @@ def _trees(nodes: Sequence[Node]) -> dict[str, str] | None:
     ports = {node.action.name: (node, "tensors") for node in written if node is tensors or node.action.name in read}
     for name, port in (("model", "model"), ("source", "reference")):
         ports[name] = (tensors.inputs[port], tensors.action.inputs[port][1])
+    compiled = _compiled(nodes)
+    if compiled is not None and not compiled.portable:  # it is no device that builds it
+        ports["engine"] = (compiled, "engine")
     found = {name: _digest(node, port) for name, (node, port) in ports.items()}
     for node in theirs.values():
         if "timing_cache" in node.inputs:

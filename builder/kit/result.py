@@ -28,6 +28,7 @@ DOCUMENT = "result.json"
 _DOCUMENT_BYTES = 16 << 20
 _FILES = 100_000
 _CHUNK = 1 << 20
+_REASON = 1000  # characters
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _DEVICE = re.compile(r"[^\s$\\'\"][^$\\'\"]{0,199}")  # a word of a command line, which Hydra reads
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -96,11 +97,18 @@ class Result:
     host: Mapping[str, Any]
     taken_at: str
     actions: Mapping[str, Done]
+    archive: Path = Path("RESULT")  # that it came in
 
     @property
     def built(self) -> list[str]:
         """Return the actions that the device finished."""
         return [name for name, done in self.actions.items() if done.status == "built"]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Return the other actions, and why the device did not finish them."""
+        told = {name: done.error or "it does not say why" for name, done in self.actions.items()}
+        return {name: why[:_REASON] for name, why in told.items() if name not in self.built}
 
 
 def read_result(archive: Path, folder: Path) -> Result:
@@ -128,6 +136,7 @@ def read_result(archive: Path, folder: Path) -> Result:
         host=document.host,
         taken_at=document.taken_at,
         actions=document.actions,
+        archive=archive.absolute(),
     )
 
 

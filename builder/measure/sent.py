@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from builder.errors import StepError
 from builder.measure.blocks import Series
 from builder.runtimes.interface import Execution
+from builder.specs import Runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,6 @@ _TENSORS, _TIMES, _RESULT = "tensors.json", "times.json", "result.json"
 _KEPT = ("energy_j", "energy_method", "power_mode", "clocks", "temperature_c")  # of times.json
 _OF_SUBJECTS = ("batch", "bytes", "driver", "energy_j", "load_ms", "timed_by", "warmup_ms", "warmup_runs")
 _LONGEST_NS = 10**15  # a run of eleven days
-_RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")  # facts of a device: their versions
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Machine:
 
     def execution(self) -> Execution:
         """Return what ran there, as far as the device tells: the runtime is one of its facts."""
-        found = next((name for name in _RUNTIMES if name in self.device), "")
+        found = next((name.value for name in Runtime if name in self.device), "")
         return Execution(found, str(self.device.get(found, "")), self.name, {}, {})
 
 

@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from builder.errors import StepError, did_you_mean
+from builder.onnxtools.trt_rules import Finding, Severity
+from builder.override import override
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnx import ValueInfoProto as ValueInfo
 
-__all__ = ["find_profiles", "in_words"]
+    Axes = Sequence[int | str] | None  # an open axis is its name, or '?'; None: any number of axes
+    Profile = Mapping[str, Sequence[int]]
+
+__all__ = ["check_profiles", "find_profiles", "in_words"]
 
 _ENDS = ("min", "opt", "max")
+_refused = partial(Finding, "shape", Severity.ERROR)
 
 
 def find_profiles(
-    model: ModelProto, given: Mapping[str, Mapping[str, Sequence[int]]], shapes: Mapping[str, Sequence[int]]
+    model: ModelProto, given: Mapping[str, Profile], shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, dict[str, list[int]]]:
     """Return {min, opt, max} for each input of a model that has open axes.
 
     It is the recipe's profile (`given`), else the model's declared shape, else batch 1 where only the first axis is
-    open: that is the batch, as everywhere here. Raises StepError, with the input's name, where another axis is open
-    and nothing says how long it is, and where what is given does not fit the model.
+    open: that is the batch, as everywhere here. Raises StepError with the first of what `check_profiles` finds.
     """
-    declared = {value.name: _shape(value) for value in _inputs(model)}
-    for name in given:
-        if name not in declared:
-            raise StepError(
-                f"steps.compile.profiles: the model has no input '{name}'", did_you_mean(name, sorted(declared))
-            )
+    for finding in check_profiles(model, given, shapes):
+        raise StepError(f"{finding.node}: {finding.message}", finding.hint)
     found = {}
-    for name, shape in declared.items():
-        if name in given:
+    for name, axes in _inputs(model).items():
+        if name in given and _is_open(axes):
             found[name] = {end: [*given[name][end]] for end in _ENDS}
-        elif None in shape:
-            fixed = [*shapes[name]] if name in shapes else _batch_of_one(name, shape)
-            found[name] = dict.fromkeys(_ENDS, fixed)
-        for end in found.get(name, {}):
-            _check_fits(name, shape, found[name][end])
-    return {name: profile for name, profile in found.items() if None in declared[name]}
+        elif _is_open(axes):
+            found[name] = dict.fromkeys(_ENDS, [*shapes[name]] if name in shapes else _example(axes))
+    return found
+
+
+def check_profiles(
+    model: ModelProto, given: Mapping[str, Profile], shapes: Mapping[str, Sequence[int]], step: str = "compile"
+) -> Iterator[Finding]:
+    """Yield what keeps an engine from being built: profiles that do not fit the model, and axes that nothing closes.
+
+    `given` are the profiles of the recipe's step of that name ('': there is none), `shapes` are `model.shapes`.
+    """
+    inputs, where = _inputs(model), f"steps.{step}.profiles"
+    for name in sorted({*given} - {*inputs}):
+        yield _refused(f"{where}.{name}", f"the model has no input '{name}'", did_you_mean(name, inputs))
+    for name, axes in inputs.items():
+        if name in given:
+            yield from _check_given(where, name, axes, given[name])
+        elif _is_open(axes) and name in shapes:
+            if wrong := _misfit(axes, shapes[name]):
+                hint = f"write {override('model.shapes', name, _example(axes, shapes[name]))}"
+                yield _refused(name, f"model.shapes says {[*shapes[name]]}, {wrong}", hint)
+        elif axes is None or any(isinstance(size, str) for size in axes[1:]):
+            example = _example(axes)
+            limits = f", or limits: {override(where, name, dict.fromkeys(_ENDS, example))}" if step else ""
+            hint = f"say one: {override('model.shapes', name, example)}{limits}"
+            yield _refused(name, f"the input is {_open_words(axes)}; an engine is built for shapes that are said", hint)
 
 
 def in_words(profiles: Mapping[str, Mapping[str, Sequence[int]]]) -> str:
@@ -52,29 +75,52 @@ def in_words(profiles: Mapping[str, Mapping[str, Sequence[int]]]) -> str:
     return ", ".join(said)
 
 
-def _inputs(model: ModelProto) -> list[ValueInfo]:
+def _check_given(where: str, name: str, axes: Axes, profile: Profile) -> Iterator[Finding]:
+    wrong = next((f"{end} is {[*profile[end]]}, {why}" for end in _ENDS if (why := _misfit(axes, profile[end]))), "")
+    if wrong:
+        nearest = {end: _example(axes, profile[end]) for end in _ENDS}
+        yield _refused(f"{where}.{name}", wrong, f"write {override(where, name, nearest)}")
+
+
+def _inputs(model: ModelProto) -> dict[str, Axes]:
+    """Return the axes of each input, but those that are weights with a name (IR version 3)."""
     weights = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in weights]
+    return {value.name: _axes(value) for value in model.graph.input if value.name not in weights}
 
 
-def _shape(value: ValueInfo) -> list[int | None]:
-    sizes = value.type.tensor_type.shape.dim
-    return [size.dim_value if size.HasField("dim_value") and size.dim_value > 0 else None for size in sizes]
+def _axes(value: ValueInfo) -> Axes:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [axis.dim_value if axis.dim_value > 0 else axis.dim_param or "?" for axis in tensor.shape.dim]
 
 
-def _batch_of_one(name: str, shape: Sequence[int | None]) -> list[int]:
-    if None in shape[1:]:
-        words = ", ".join("?" if size is None else str(size) for size in shape)
-        example = [size or 1 for size in shape]
-        raise StepError(
-            f"input '{name}' is [{words}]: an engine needs to know how long its open axes are",
-            f"write in the recipe: steps: {{compile: {{profiles: {{{name}: {{min: {example}, opt: {example}, max: "
-            f"{example}}}}}}}}}",
-        )
-    return [size or 1 for size in shape]
+def _is_open(axes: Axes) -> bool:
+    return axes is None or any(isinstance(size, str) for size in axes)
 
 
-def _check_fits(name: str, shape: Sequence[int | None], wanted: Sequence[int]) -> None:
-    words = ", ".join("?" if size is None else str(size) for size in shape)
-    if len(shape) != len(wanted) or any(size not in (None, want) for size, want in zip(shape, wanted, strict=True)):
-        raise StepError(f"input '{name}' is [{words}] in the model, and {list(wanted)} does not fit it")
+def _open_words(axes: Axes) -> str:
+    if axes is None:
+        return "of any shape"
+    named = [f"axis {index}" if size == "?" else str(size) for index, size in enumerate(axes) if isinstance(size, str)]
+    return f"open in {' and '.join(named if isinstance(axes[0], int) else named[1:])}"
+
+
+def _example(axes: Axes, wanted: Sequence[int] = ()) -> list[int]:
+    """Return the shape nearest to the wanted one that an input takes."""
+    if axes is None:
+        return [*wanted] or [1]
+    lengths = wanted if len(wanted) == len(axes) else [1] * len(axes)
+    return [length if isinstance(size, str) else size for size, length in zip(axes, lengths, strict=True)]
+
+
+def _misfit(axes: Axes, wanted: Sequence[int]) -> str:
+    """Say why an input does not take a shape; '' where it does."""
+    words = f"and the input is [{', '.join(map(str, axes or ()))}]"
+    if axes is None:
+        return ""
+    if len(axes) != len(wanted):
+        return f"{words}: {len(axes)} axes, not {len(wanted)}"
+    pairs = enumerate(zip(axes, wanted, strict=True))
+    wrong = next((index for index, (size, want) in pairs if isinstance(size, int) and size != want), None)
+    return "" if wrong is None else f"{words}: axis {wrong} is {axes[wrong]} and not open"

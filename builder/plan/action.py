@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from builder.outcomes import Reproducible
 from builder.specs import Data, Model, Target
-from builder.step import Need, Step
+from builder.step import Kind, Need, Step
 from builder.toolchains.spec import Locked
 from builder.toolchains.step import toolchain_step
 
-__all__ = ["COMPILE", "SOURCE", "Action"]
+__all__ = ["COMPILE", "SOURCE", "Action", "first_alone"]
 
 COMPILE = "compile"
 SOURCE = "model"  # the action that brings the recipe's model; `inputs: {reference: model}` names it
@@ -42,6 +42,11 @@ class Action:
         return stated if isinstance(stated, Reproducible) else stated(self.options)
 
     @property
+    def makes_engine(self) -> bool:
+        """Whether it compiles for one kind of GPU."""
+        return Kind.ENGINE in self.step.outputs.values()
+
+    @property
     def needs_target(self) -> bool:
         """Whether all or a part of it can only be done where the target's device is."""
         return self.there or self.step.need is Need.TARGET
@@ -55,3 +60,12 @@ class Action:
     def toolchain(self) -> str:
         """Return the name of the action that must have run before this one can run; '' for the host's toolchain."""
         return self.locked.action if self.locked and not self.lazy else ""
+
+
+def first_alone(actions: Iterable[Action]) -> str:
+    """Say in one sentence which engine a kit is for where a recipe makes several; '' where it makes one or none."""
+    first, *others = [action.name for action in actions if action.makes_engine] or [""]
+    if not others:
+        return ""
+    waiting = " and ".join(f"'{name}'" for name in others)
+    return f"the kit is for '{first}' alone: for {waiting}, build again without it: '~steps.{first}'"

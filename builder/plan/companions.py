@@ -76,24 +76,25 @@ def _evaluation(action: Action, compiled: Action) -> Action:
 def with_tensors(recipe: Recipe, steps: list[Action], before: list[Action]) -> list[Action]:
     """Return the steps, and what writes the inputs and outputs that a device is given, before what is run there.
 
-    The first is what the engine is checked with and timed on; an evaluation that asks for others gets its own.
+    The first is what the engine is checked with and timed on; what asks for others gets its own.
     """
     theirs = [action for action in steps if action.needs_target]
     if not theirs:
         return steps
-    compiled = next((action for action in theirs if action.step.name == COMPILE), None)
+    compiled = next((action for action in steps if action.makes_engine), None)
     found = [_tensors(recipe, tensors.tensors.name, _first_evaluation(before), compiled, before)]
     given = []
     for action in steps:
         if not action.there or "tensors" not in action.step.inputs:
             given.append(action)
             continue
-        wanted = found[0]
+        engine = next((each for each in steps if each.name == action.inputs["model"][0]), None)
         if Kind.EVALUATION in action.step.outputs.values():
-            engine = next((each for each in steps if each.name == action.inputs["model"][0]), None)
             own = _tensors(recipe, _name(action, found), action.options, engine, before)
-            wanted = next((each for each in found if _same(each, own)), own)
-            found += [wanted] if wanted is own else []
+        else:
+            own = replace(found[0], name=_name(action, found), options=_timed_on(found[0], action, engine))
+        wanted = next((each for each in found if _same(each, own)), own)
+        found += [wanted] if wanted is own else []
         given.append(replace(action, inputs={**action.inputs, "tensors": (wanted.name, "tensors")}))
     first = next((index for index, action in enumerate(given) if "tensors" in action.inputs), len(given))
     return [*given[:first], *found, *given[first:]]
@@ -110,11 +111,21 @@ def _tensors(recipe: Recipe, name: str, evaluated: Any, compiled: Action | None,
     options = tensors.Options(
         split=evaluated.split if evaluated else tensors.Options.split,
         samples=min((evaluated and evaluated.samples) or limit, limit),
-        profiles=to_plain(compiled.options.profiles) if compiled else {},
+        profiles=to_plain(getattr(compiled and compiled.options, "profiles", {})),
     )
     asked = Use(name, step.name, options, {"model": compiled.inputs["model"][0]} if compiled else {})
     data = data_of(asked, step, recipe) if recipe.data else None
     return Action(name, step, options, inputs_of(asked, step, data, before), recipe.model, data, recipe.target)
+
+
+def _timed_on(first: Action, action: Action, engine: Action | None) -> Any:
+    """Return the options of what writes a call of the batch and the seed that a measurement asks for.
+
+    An engine has the batch of its profile.
+    """
+    batch = tensors.Options.batch if engine is not None and engine.makes_engine else action.options.batch
+    samples = first.options.samples if batch == 1 else batch
+    return replace(first.options, batch=batch, seed=action.options.seed, samples=samples)
 
 
 def _name(action: Action, found: list[Action]) -> str:

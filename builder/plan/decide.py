@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from builder.digest import digest_json
 from builder.errors import BuilderError
 from builder.outcomes import Reproducible, Status
 from builder.plan.action import Action
-from builder.plan.devices import choose
+from builder.plan.devices import Made, OfDevice, Sent, Waiting, by_device, choose
 from builder.plan.devices import in_words as on_device
 from builder.plan.keys import Facts, key_of, key_parts
 from builder.plan.portable import device_parts, portable_parts
@@ -35,17 +35,18 @@ class Decision:
     """What the plan says of an action; `record` is the intact result, `why` is empty when nothing would run."""
 
     action: Action
-    status: Status  # CACHED, BUILT (it would be), DEFERRED
+    status: Status  # CACHED, BUILT (it would be), DEFERRED, FAILED (on the device)
     key: str = ""
     parts: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
     why: tuple[Why, ...] = ()
     deferred: str = ""
+    failed: str = ""  # on the device, and why
     entry: Entry | None = None  # of the device that made the record
 
     @property
     def reason(self) -> str:
-        return self.deferred or self.made or in_words(self.why)
+        return self.failed or self.deferred or self.made or in_words(self.why)
 
     @property
     def made(self) -> str:
@@ -59,8 +60,16 @@ class Decision:
 class Planner:
     """Decides action by action; the engine and the `plan` verb both ask it."""
 
-    def __init__(self, store: Store, facts: Facts, scope: Path, fresh: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        facts: Facts,
+        scope: Path,
+        fresh: Collection[str] = (),
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
+        self._note = note
         self._facts = facts
         self._scope = str(scope.absolute())
         self._fresh = fresh
@@ -109,12 +118,26 @@ class Planner:
             self._facts.code(action)
             self._facts.toolchain(action)
 
-    def decide(self, recipe: str, action: Action, inputs: Mapping[str, str], portable: str = "") -> Decision:
-        """Return what becomes of an action whose input digests are known; `portable` is its portable key, if any.
+    def choose(self, waiting: Sequence[Waiting]) -> dict[str, Decision]:
+        """Return what becomes of a build's actions that wait for a device, as far as one sent them, by name.
 
-        Raises SourceError, DataError, RecipeError where several devices could be meant.
+        The device is chosen once, for all of them. Raises RecipeError where several could be meant.
         """
-        if portable and (there := self._on_device(action, inputs, portable)):
+        waiting = [each for each in waiting if not self.asked_for(each.action)]
+        if not waiting:
+            return {}
+        wanted, target = [each.action.name for each in waiting], waiting[0].action.target
+        device, note = choose(by_device(self._sent(waiting)), wanted, target)
+        if note:
+            self._note(note)
+        return {each.action.name: decided for each in waiting if device and (decided := _decided(each.action, device))}
+
+    def decide(self, recipe: str, action: Action, inputs: Mapping[str, str], there: Decision | None = None) -> Decision:
+        """Return what becomes of an action whose input digests are known; `there` is what `choose` says of it.
+
+        Raises SourceError, DataError.
+        """
+        if there:
             return there
         if deferred := self.deferred(action):
             return Decision(action, Status.DEFERRED, deferred=deferred)
@@ -166,22 +189,31 @@ class Planner:
         """Return why the target's device is not here."""
         return self._facts.device(action)[1]
 
-    def _on_device(self, action: Action, inputs: Mapping[str, str], portable: str) -> Decision | None:
-        """Return what a device made of these inputs, where it sent its result and nobody asks for another."""
-        if self.asked_for(action):
-            return None
-        found: dict[str, Decision] = {}
+    def _sent(self, waiting: Sequence[Waiting]) -> list[Sent]:
+        """Return what came from devices; a result of which anything is gone from the store counts for nothing."""
+        entries = {entry.result: entry for each in waiting for entry in self._store.devices.find(each.portable)}
+        found = []
+        for entry in entries.values():
+            made = self._made(waiting, entry)
+            if all(each.action.name in made for each in waiting if each.portable in entry.siblings):
+                keys = {each.action.name: each.portable for each in waiting}
+                failed = {name: entry.failed[key] for name, key in keys.items() if key in entry.failed}
+                found.append(Sent(entry, made, failed))
+        return found
 
-        def holds(entry: Entry) -> bool:
-            parts = self.device_parts(action, inputs, entry.device, entry.result)
+    def _made(self, waiting: Iterable[Waiting], entry: Entry) -> dict[str, Made]:
+        """Return what is in the store of the actions of one result."""
+        found: dict[str, Made] = {}
+        for each in waiting:
+            theirs = {port: source for port, source in each.action.inputs.items() if port not in each.given}
+            if each.portable not in entry.siblings or any(name not in found for name, _ in theirs.values()):
+                continue
+            inputs = {port: found[name].record.outputs[output] for port, (name, output) in theirs.items()}
+            parts = self.device_parts(each.action, {**each.given, **inputs}, entry.device, entry.result)
             key = key_of(parts)
-            record = self._store.lookup(key, lambda name: _current(action, name, self._facts))
-            if record is not None:
-                found[entry.result] = Decision(action, Status.CACHED, key, parts, record, entry=entry)
-            return record is not None
-
-        entry = choose(self._store.devices.find(portable, holds), action.target)
-        return found[entry.result] if entry else None
+            if record := self._store.lookup(key, lambda name, each=each: _current(each.action, name, self._facts)):  # type: ignore[misc]
+                found[each.action.name] = Made(key, parts, record)
+        return found
 
     def _why(self, recipe: str, action: Action, key: str, parts: Mapping[str, Any]) -> tuple[Why, ...]:
         last = self._facts.stats.note(_LAST, self._name(recipe, action.name))
@@ -202,6 +234,17 @@ class Planner:
 
     def _name(self, recipe: str, action: str) -> str:
         return f"{self._scope}:{recipe}:{action}"
+
+
+def _decided(action: Action, device: OfDevice) -> Decision | None:
+    """Return what became of an action on the chosen device; None where nothing came of it."""
+    for sent in device.sent:
+        if made := sent.made.get(action.name):
+            return Decision(action, Status.CACHED, made.key, made.parts, made.record, entry=sent.entry)
+        if action.name in sent.failed:
+            failed = f"{on_device(sent.entry, made='failed')}: {sent.failed[action.name]}"
+            return Decision(action, Status.FAILED, failed=failed, entry=sent.entry)
+    return None
 
 
 def _current(action: Action, name: str, facts: Facts) -> str | None:

@@ -1,47 +1,127 @@
-"""Which device's result is meant, where one or more have sent theirs."""
+"""Which device's result is meant, where one or more have sent theirs: one, for all that a build takes of a device."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from builder.device.fit import misfit
 from builder.errors import RecipeError, did_you_mean
+from builder.plan.action import Action
 from builder.specs import Target
+from builder.store.actions import Record
 from builder.store.devices import Entry
 from builder.typed import to_plain
 
-__all__ = ["choose", "in_words", "label_of", "setting"]
+__all__ = ["Made", "OfDevice", "Sent", "Waiting", "by_device", "choose", "in_words", "label_of", "setting"]
 
 # Words that Hydra's grammar takes as they are: no number, and not one of true, false, null, nan and inf alone.
 _PLAIN = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*", re.IGNORECASE)
-_DIGITS = 8  # of the digest of a device's facts, where its name alone does not tell it from another
+_DIGITS = 8  # of the digest of a device's facts, that may stand for them
+_FIRST = ("power_mode", "clocks")  # the facts that a user changes; they say what they are
 
 
-def choose(entries: Sequence[Entry], target: Target) -> Entry | None:
-    """Return the entry of the only device, or of the one that `target.device` names; None where there is none.
+@dataclass(frozen=True)
+class Waiting:
+    """An action that waits for a device."""
 
-    A device that is not what the target says counts for nothing. Raises RecipeError where several could be meant, or
-    none is called so.
+    action: Action
+    portable: str  # its portable key
+    given: Mapping[str, str]  # port -> digest; of what a device makes too there is none
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a device made of an action."""
+
+    key: str
+    parts: Mapping[str, Any]
+    record: Record
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of one result for the actions of a build, by action; `entry` is of any of them."""
+
+    entry: Entry
+    made: Mapping[str, Made]
+    failed: Mapping[str, str]  # and why
+
+    @property
+    def told(self) -> set[str]:
+        return {*self.made, *self.failed}
+
+
+@dataclass(frozen=True)
+class OfDevice:
+    """What came from one device: the result that tells most of the build, and what others tell of the rest of it."""
+
+    sent: Sequence[Sent]
+
+    @property
+    def entry(self) -> Entry:
+        return self.sent[0].entry
+
+    def lacks(self, wanted: Collection[str]) -> list[str]:
+        made = {name for sent in self.sent for name in sent.made}
+        return [name for name in wanted if name not in made]
+
+
+def by_device(found: Sequence[Sent]) -> list[OfDevice]:
+    """Return results by device. Of two that tell of one action, that counts which tells of more, or came last."""
+    devices: dict[str, list[Sent]] = {}
+    for sent in sorted(found, key=lambda sent: (len(sent.told), sent.entry.filed_at), reverse=True):
+        theirs = devices.setdefault(sent.entry.identity, [])
+        if not any(sent.told & other.told for other in theirs):
+            theirs.append(sent)
+    return [OfDevice(theirs) for theirs in devices.values()]
+
+
+def choose(found: Sequence[OfDevice], wanted: Collection[str], target: Target) -> tuple[OfDevice | None, str]:
+    """Return what the only device sent, or the one that `target.device` names; None where there is none.
+
+    A device that is not what the target says counts for nothing, and one that sent all that is wanted before one that
+    did not: then the second value says so. Raises RecipeError where several could be meant, or none is called so.
     """
-    if not entries:
-        return None
-    from builder.device.machine import misfit  # it can start programs: no build without devices needs that
-
-    entries = [entry for entry in entries if misfit(to_plain(target), entry.device) is None]
-    if not entries:
-        return None
-    labels = {label_of(entry, entries): entry for entry in entries}
-    meant = [entry for label, entry in labels.items() if target.device in ("", entry.name, label, _full(entry))]
-    if len(meant) == 1:
-        return meant[0]
-    if not meant:
+    if not found:
+        return None, ""
+    found = [each for each in found if misfit(to_plain(target), each.entry.device) is None]
+    if not found:
+        return None, ""
+    entries = [each.entry for each in found]
+    labels = {label_of(each.entry, entries): each for each in found}
+    named = {label: each for label, each in labels.items() if _is_named(target.device, each.entry)}
+    if not named:
         raise RecipeError(f"target.device: nothing came from '{target.device}'", did_you_mean(target.device, labels))
-    several = sorted(label for label, entry in labels.items() if entry in meant)
+    meant = {label: each for label, each in named.items() if not each.lacks(wanted)} or named
+    if len(meant) == 1:
+        [(label, one)] = meant.items()
+        return one, _passed_over(label, {each: named[each] for each in named if each not in meant}, wanted)
+    several, names = sorted(meant), {each.entry.name for each in meant.values()}
+    who = f"{len(several)} devices" if len(names) > 1 else f"{names.pop()}, in {len(several)} states,"
     raise RecipeError(
-        f"{len(several)} devices sent results for target '{target.name}': {', '.join(map(repr, several))}",
+        f"{who} sent results for target '{target.name}': {', '.join(map(repr, several))}",
         f"name one: {shlex.quote(setting(several[0]))}",
     )
+
+
+def _is_named(wanted: str, entry: Entry) -> bool:
+    """Say whether a word means a device: its name, with the digest of its facts or with any of these in words."""
+    if wanted in ("", entry.name, f"{entry.name}@{entry.identity[:_DIGITS]}"):
+        return True
+    said = wanted.removeprefix(f"{entry.name}@")
+    return said != wanted and all(_is_true(entry, words) for words in said.split("@"))
+
+
+def _passed_over(label: str, others: Mapping[str, OfDevice], wanted: Collection[str]) -> str:
+    """Say which devices do not count, and why; '' where there are none."""
+    if not others:
+        return ""
+    lacks = ", ".join(f"that of {each} lacks {' and '.join(of.lacks(wanted))}" for each, of in others.items())
+    return f"the result of {label} is taken: {lacks}; {shlex.quote(setting(min(others)))} takes it all the same"
 
 
 def in_words(entry: Entry, *, made: str) -> str:
@@ -50,13 +130,24 @@ def in_words(entry: Entry, *, made: str) -> str:
 
 
 def label_of(entry: Entry, entries: Sequence[Entry]) -> str:
-    """Return a device's name, with more where another one has the same: it runs other software, or another mode."""
-    namesakes = [each for each in entries if each.name == entry.name]
-    return entry.name if len(namesakes) == 1 else _full(entry)
+    """Return a device's name; where another has the same, with the fact that differs: `Jetson Orin Nano@15W`."""
+    others = [each for each in entries if each.name == entry.name and each.identity != entry.identity]
+    known = (*_FIRST, *sorted({key for each in (entry, *others) for key in each.device} - {*_FIRST}))
+    differ = [key for key in known if any(_fact(each, key) != _fact(entry, key) for each in others)]
+    alone = [key for key in differ if all(_fact(each, key) != _fact(entry, key) for each in others)]
+    return "@".join([entry.name, *(_fact(entry, key) for key in alone[:1] or differ)])
 
 
-def _full(entry: Entry) -> str:
-    return f"{entry.name}@{entry.identity[:_DIGITS]}"
+def _is_true(entry: Entry, words: str) -> bool:
+    lacks = words.removeprefix("no ").replace(" ", "_")
+    return words in (_fact(entry, lacks), *(_fact(entry, key) for key in entry.device))
+
+
+def _fact(entry: Entry, key: str) -> str:
+    value = entry.device.get(key)
+    if value is None:
+        return f"no {key.replace('_', ' ')}"
+    return str(value) if key in _FIRST else f"{key} {value}"
 
 
 def setting(label: str) -> str:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import TargetError
 from builder.onnxtools.trt_rules import Finding, Severity
 from builder.recipe.place import with_place
 from builder.recipe.schema import Recipe
-from builder.specs import Target
+from builder.runtimes.find import named
+from builder.specs import Runtime, Target
 from builder.targets.facts import Asked
+from builder.typed import to_plain
 
 if TYPE_CHECKING:
     from builder.plan.action import Action
 
 __all__ = ["asked_of", "check_options", "refuse_options"]
-
-_TENSORRT = ("tensorrt", "tensorrt_rtx")
-# What TensorRT-RTX 1.7.1 can build for. Source: its `ComputeCapability`, and its Support Matrix.
-_RTX = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 
 def refuse_options(recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]]) -> None:
@@ -40,21 +38,24 @@ def check_options(actions: Sequence[Action]) -> list[Finding]:
         quantized = (each for action in chain if action.step.name == "quantize" for each in _quantize(action, compiled))
         for finding in (*rules, *quantized):
             found.setdefault((finding.code, finding.node), finding)
-    for finding in (each for action in actions for each in _timed(action)):
+    has_data = any(action.data for action in actions)
+    timed = ((action, named.get(action.inputs.get("model", ("",))[0])) for action in actions)
+    for finding in (each for action, source in timed for each in _timed(action, _engine(source), has_data=has_data)):
         found.setdefault((finding.code, finding.node), finding)
     return list(found.values())
 
 
 def asked_of(actions: Sequence[Action]) -> Asked:
     """Return what the check of the model must know of the recipe's steps."""
-    compiled = next((action for action in actions if action.step.name == "compile"), None)
+    compiles = [action for action in actions if action.step.name == "compile"]
+    compiled = compiles[0] if compiles else None
     options = compiled.options if compiled else None
     steps = {action.step.name for action in actions}
     return Asked(
         runtime=_runtime(compiled) if compiled else "",
         folds="simplify" in steps,
         quantizes="quantize" in steps,
-        profiles=sorted(getattr(options, "profiles", ())),
+        profiles={action.name: to_plain(action.options.profiles) for action in compiles},
         dla_core=getattr(options, "dla_core", None),
         allow_gpu_fallback=bool(getattr(options, "allow_gpu_fallback", False)),
     )
@@ -86,7 +87,7 @@ def _quantize(action: Action, compiled: Action) -> Iterator[Finding]:
     if "int8" not in target.precisions:
         words = f"{target.name} computes {', '.join(target.precisions)}, not int8"
         yield _error("precision", f"steps.{action.name}", words, f"leave the step out: '~steps.{action.name}'")
-    elif runtime in _TENSORRT and options.style.value == "onnxruntime":
+    elif _is_engine(runtime) and options.style.value == "onnxruntime":
         words = (
             f"onnxruntime lays the graph out for ONNX Runtime (uint8, int32 biases), and {target.name} runs {runtime}"
         )
@@ -96,21 +97,26 @@ def _quantize(action: Action, compiled: Action) -> Iterator[Finding]:
 
 
 def _compile(action: Action) -> Iterator[Finding]:
+    from builder.compilers.tensorrt_rtx import BUILDS_FOR
+
     options, target, runtime = action.options, action.target, _runtime(action)
     where = f"steps.{action.name}"
     if not _runs(runtime, target):
         words = f"{target.name} runs {target.runtime}, not {runtime}"
-        needs_none = target.runtime == "onnxruntime"
+        needs_none = target.runtime == Runtime.ONNXRUNTIME
         hint = f"leave the step out: '~{where}'" if needs_none else f"write {where}.runtime={target.runtime}"
         yield _error("runtime", f"{where}.runtime", words, hint)
-    if runtime == "tensorrt_rtx" and target.compute_capability not in _RTX:
-        words = (
-            f"TensorRT-RTX builds for {', '.join(_RTX)}; {target.name} is {target.compute_capability or 'no such GPU'}"
-        )
+    if runtime == Runtime.TENSORRT_RTX and target.compute_capability not in BUILDS_FOR:
+        able, has = ", ".join(BUILDS_FOR), target.compute_capability or "no such GPU"
+        words = f"TensorRT-RTX builds for {able}; {target.name} is {has}"
         yield _error("runtime", f"{where}.runtime", words, "TensorRT itself may: target.runtime=tensorrt")
-    if runtime in _TENSORRT and options.precision.value != "auto":
+    if _is_engine(runtime) and options.precision.value != "auto":
         words = f"{options.precision.value} is a word for OpenVINO; {runtime} computes as the graph says"
         yield _error("precision", f"{where}.precision", words, f"write {where}.precision=auto, and quantize for int8")
+    room = target.memory_mib
+    if _is_engine(runtime) and room is not None and options.workspace_mib > room:
+        words = f"{options.workspace_mib:,} MiB of scratch memory, and {target.name} has {room:,} MiB for everything"
+        yield _error("memory", f"{where}.workspace_mib", words, f"write {where}.workspace_mib={max(1, room // 2)}")
     core = getattr(options, "dla_core", None)
     if core is not None and core >= target.dla_cores:
         has = f"{target.dla_cores} DLA cores, counted from 0" if target.dla_cores else "no DLA"
@@ -119,20 +125,57 @@ def _compile(action: Action) -> Iterator[Finding]:
         yield _error("dla", f"{where}.dla_core", words, f"write {where}.dla_core={nearest}")
 
 
-def _timed(action: Action) -> Iterator[Finding]:
-    """Yield what a device's program does not do when it times ONNX Runtime."""
-    threads = action.options.threads if action.step.name == "benchmark" else 1
-    if action.there and action.target.runtime == "onnxruntime" and threads != 1:
-        words = f"{threads} threads cannot be asked for on {action.target.name}: a kit times ONNX Runtime with one"
-        option = f"steps.{action.name}.threads"
-        yield _error("threads", option, words, f"write {option}=1")
+def _engine(source: Action | None) -> Action | None:
+    return source if source is not None and source.makes_engine else None
+
+
+def _timed(action: Action, engine: Action | None, *, has_data: bool) -> Iterator[Finding]:
+    """Yield what a device's program does not do when it times a model."""
+    if action.step.name != "benchmark" or not action.there:
+        return
+    options, target, where = action.options, action.target.name, f"steps.{action.name}"
+    if action.target.runtime == Runtime.ONNXRUNTIME and options.threads != 1:
+        words = f"{options.threads} threads cannot be asked for on {target}: a kit times ONNX Runtime with one"
+        yield _error("threads", f"{where}.threads", words, f"write {where}.threads=1")
+    if action.target.runtime == Runtime.ONNXRUNTIME and options.device.value != "cpu":
+        words = f"{options.device.value} cannot be asked for on {target}: a kit times ONNX Runtime on the processor"
+        yield _error("device", f"{where}.device", words, f"write {where}.device=cpu")
+    if options.seed and has_data:
+        words = f"{options.seed} makes no difference on {target}: a kit times real samples, not random inputs"
+        yield _error("seed", f"{where}.seed", words, f"write {where}.seed=0")
+    taken = _batches(action, engine)
+    if options.batch not in taken:
+        words = f"{options.batch} cannot be asked for on {target}: what is timed there takes a batch of {_any(taken)}"
+        option = f"steps.{engine.name}.profiles" if engine else ""
+        wider = f", or give the engine a profile whose opt is of that batch: {option}" if engine else ""
+        yield _error("batch", f"{where}.batch", words, f"write {where}.batch={min(taken)}{wider}")
+
+
+def _batches(action: Action, engine: Action | None) -> set[int]:
+    """Return the batches that a device can time: an engine's is that of its profile, which `batch: 1` stands for."""
+    if engine is None:
+        return {1} if action.model.state else {1, action.options.batch}
+    profiles = to_plain(engine.options.profiles)
+    shapes = {**action.model.shapes, **{name: profile["opt"] for name, profile in profiles.items()}}
+    free = (shape for name, shape in shapes.items() if name not in action.model.constants)
+    return {1, *(shape[0] for shape in free if shape)}
+
+
+def _any(numbers: Iterable[int]) -> str:
+    return " or ".join(map(str, sorted(numbers)))
 
 
 def _runs(runtime: str, target: Target) -> bool:
     """Return whether a target can run what is compiled for a runtime: OpenVINO runs on any processor."""
-    if target.runtime in _TENSORRT:
-        return runtime in _TENSORRT
-    return runtime == target.runtime or (runtime == "openvino" and target.arch in ("any", "x86_64"))
+    if _is_engine(target.runtime):
+        return _is_engine(runtime)
+    return runtime == target.runtime or (runtime == Runtime.OPENVINO and target.arch in ("any", "x86_64"))
+
+
+def _is_engine(runtime: str) -> bool:
+    """Return whether what a runtime loads is built for one kind of GPU."""
+    found = named(runtime)
+    return found is not None and found.ENGINES
 
 
 def _error(code: str, option: str, message: str, hint: str) -> Finding:

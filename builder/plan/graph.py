@@ -61,7 +61,7 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     unsaid = use.toolchain == find_step(use.step).toolchain
     toolchain = _toolchain_of(step, inputs, before) if unsaid else use.toolchain
     action = Action(use.name, step, use.options, inputs, recipe.model, data, recipe.target, locked=locked_by(toolchain))
-    if step.name == COMPILE and Kind.ENGINE in step.outputs.values():
+    if step.name == COMPILE and action.makes_engine:
         return with_parser(action)
     if step.need is not Need.HOST or _is_any_host(recipe.target):
         return [action]
@@ -101,7 +101,7 @@ def _is_any_host(target: Target) -> bool:
 
 def _engine(before: list[Action]) -> dict[str, tuple[str, str]]:
     """On a target that runs engines, a measurement takes the engine, where the recipe makes one."""
-    engines = [a for a in before if Kind.ENGINE in a.step.outputs.values()]
+    engines = [a for a in before if a.makes_engine]
     return {"model": (engines[0].name, "engine")} if engines else {}
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from builder.runtimes.find import named
+
 __all__ = [
     "duration",
     "flatten",
@@ -28,12 +30,6 @@ __all__ = [
 
 MIB = 2**20
 _TITLES = {"spearman": "Spearman correlation"}
-_RUNTIMES = {
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "tensorrt": "TensorRT",
-    "tensorrt_rtx": "TensorRT-RTX",
-}
 _SHARES = {"accuracy", "agreement", "auc", "f1", "precision", "recall", "top1", "top5"}
 _MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -99,7 +95,8 @@ def when(moment: str) -> str:
 
 def runtime(name: str) -> str:
     """Return what a runtime's maker calls it."""
-    return _RUNTIMES.get(name, name)
+    found = named(name)
+    return found.TITLE if found else name
 
 
 def in_percent(name: str) -> bool:

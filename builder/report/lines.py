@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -12,9 +12,10 @@ from builder.engine.events import Event
 from builder.outcomes import GateStatus, Status
 from builder.recipe.schema import Verbosity
 
-__all__ = ["INDENT", "action_lines", "action_name", "coloured", "harmless", "paint"]
+__all__ = ["INDENT", "NAME", "action_lines", "coloured", "harmless", "name_width", "paint"]
 
 INDENT = " " * 12  # of what belongs to the line above it
+NAME = 16  # columns that names have at least
 _CODES = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1", "cyan": "36"}
 _STYLES = {status.word: status.style for status in (*Status, *GateStatus)}
 _ORDINARY = "first build"  # no reason that anybody asks for
@@ -48,14 +49,17 @@ def paint(text: str, style: str, stream: TextIO) -> str:
     return f"\x1b[{_CODES[_STYLES.get(style, style)]}m{text}\x1b[0m" if coloured(stream) else text
 
 
-def action_name(event: Event) -> str:
-    """Return an action's name; in a sweep with the number of its build."""
-    return f"{event.build}/{event.action}" if event.build.isdigit() else event.action
+def name_width(names: Iterable[str]) -> int:
+    """Return how wide the column of the actions' names is."""
+    return max([NAME, *map(len, names)])
 
 
-def action_lines(event: Event, stream: TextIO, verbosity: Verbosity) -> Iterator[str]:
-    """Yield what is said of a finished action: one line, and more for a failure or where more was asked for."""
-    yield _summary(event, stream)
+def action_lines(event: Event, stream: TextIO, verbosity: Verbosity, width: int = NAME) -> Iterator[str]:
+    """Yield what is said of a finished action: one line, and more for a failure or where more was asked for.
+
+    `width` is that of the column of names.
+    """
+    yield _summary(event, stream, width)
     verbose = verbosity is Verbosity.VERBOSE and event.log
     if verbose:
         yield f"{INDENT}key {event.key}"
@@ -67,14 +71,14 @@ def action_lines(event: Event, stream: TextIO, verbosity: Verbosity) -> Iterator
         yield f"{INDENT}log {harmless(event.log)}"
 
 
-def _summary(event: Event, stream: TextIO) -> str:
+def _summary(event: Event, stream: TextIO, width: int) -> str:
     word = paint(f"{event.status:9}", event.status, stream)
     size = f"{event.bytes / 2**20:.2f} MiB" if event.bytes and event.bytes >= 5000 else ""
     took = f"{event.seconds:.1f} s" if event.seconds is not None else ""
     facts = ", ".join(f"{name} {value}" for name, value in event.facts)
     reason = "" if event.reason == _ORDINARY else event.reason
     words = harmless("; ".join(part for part in (facts, reason) if part), indent=INDENT)
-    return f"  {word} {action_name(event):16} {event.key[:8]:8} {size:>10} {took:>8}  {words}".rstrip()
+    return f"  {word} {event.name:{width}} {event.key[:8]:8} {size:>10} {took:>8}  {words}".rstrip()
 
 
 def _tail(log: Path, count: int, *, whole: bool) -> list[str]:

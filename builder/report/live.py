@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from builder.engine.events import Event
-from builder.report.lines import action_name, coloured, harmless
+from builder.report.lines import NAME, coloured, harmless
 from builder.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveTable"]
 
-_STATUS, _NAME, _BAR = 10, 16, 16  # columns, as in the lines of what has finished
+_STATUS, _BAR = 10, 16  # columns, as in the lines of what has finished
 _WIDE = 72  # columns from which there is room for the status and a bar
 _NARROW = 48  # columns below which there is none for earlier times
 _COUNTS = 2  # lines below the rows
@@ -62,19 +62,21 @@ class LiveTable:
         self._rows: dict[tuple[str, str], _Row] = {}
         self._finished = 0
         self._total = 0
+        self._width = NAME
         self.above = self._screen.above
         self.close = self._screen.close
 
     def __call__(self, event: Event) -> None:
         name = (event.build, event.action)
         with self._screen.lock:
+            self._width = max(self._width, event.width)
             if event.kind == "planned":
                 if not event.action:  # else it is one more
                     self._rows.clear()
                     self._finished = 0
                 self._total = event.total
             elif event.kind == "started":
-                self._rows[name] = _Row(action_name(event), event.estimate)
+                self._rows[name] = _Row(event.name, event.estimate)
                 self._screen.start()
             elif event.kind == "progress" and name in self._rows:
                 row = self._rows[name]
@@ -101,7 +103,7 @@ class LiveTable:
         more = [f"  and {len(rows) - len(shown)} more"] if len(shown) < len(rows) else []
         foot = [Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in (*more, self._count())]
         with console.capture() as capture:
-            console.print(Group(_table(shown, width - 1), *foot), highlight=False)
+            console.print(Group(_table(shown, width - 1, self._width), *foot), highlight=False)
         return capture.get().splitlines()
 
     def _count(self) -> str:
@@ -116,7 +118,7 @@ class LiveTable:
         return f"  {', '.join(words)}"
 
 
-def _table(rows: Sequence[_Row], width: int) -> Table:
+def _table(rows: Sequence[_Row], width: int, names: int) -> Table:
     """Return the rows side by side, under those of what has finished; a narrow terminal gets name and time."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -129,7 +131,7 @@ def _table(rows: Sequence[_Row], width: int) -> Table:
     table = Table.grid(padding=(0, 1), expand=True)
     if wide:
         table.add_column(width=_STATUS)
-        table.add_column(width=min(max(name_width, _NAME), width // 3), no_wrap=True)
+        table.add_column(width=min(max(names, name_width), width // 3), no_wrap=True)
         table.add_column(width=_BAR)
     else:
         table.add_column(width=max(min(name_width + 1, width - time_width - 4), 4), no_wrap=True)

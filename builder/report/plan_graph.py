@@ -23,6 +23,7 @@ _COLOURS = {
     Status.BUILT: ("#d9f2df", "#1a7f37"),
     Status.CACHED: ("#eceff2", "#6b7785"),
     Status.DEFERRED: ("#fdf0cd", "#9a6700"),
+    Status.SKIPPED: ("#ffffff", "#6b7785"),
     Status.FAILED: ("#fde0dd", "#c22f27"),
 }
 
@@ -63,7 +64,7 @@ def mermaid(plans: Sequence[Sequence[Planned]], titles: Sequence[str]) -> str:
     """Return a flowchart (mermaid.js.org/syntax/flowchart.html)."""
     shapes = {
         Status.BUILT: ("[", "]"), Status.CACHED: ("([", "])"),
-        Status.DEFERRED: ("{{", "}}"), Status.FAILED: ("[[", "]]"),
+        Status.DEFERRED: ("{{", "}}"), Status.FAILED: ("[[", "]]"), Status.SKIPPED: ("[/", "/]"),
     }  # fmt: skip
     lines = ["---", f"title: {json.dumps('; '.join(titles))}", "---", "flowchart LR"]
     for node in _join(plans):
@@ -83,6 +84,7 @@ def dot(plans: Sequence[Sequence[Planned]], titles: Sequence[str]) -> str:
     shapes = {
         Status.BUILT: "shape=box", Status.CACHED: 'shape=box, style="filled,rounded"',
         Status.DEFERRED: 'shape=hexagon, style="filled,dashed"', Status.FAILED: "shape=box, peripheries=2",
+        Status.SKIPPED: 'shape=box, style="filled,dotted"',
     }  # fmt: skip
     lines = [
         "digraph plan {",

@@ -10,9 +10,10 @@ from typing import Any
 from builder.errors import UsageError, did_you_mean
 from builder.locking.guard import drift_ahead
 from builder.outcomes import ExitCode
+from builder.plan.action import first_alone
 from builder.plan.report import WORDS, Planned, plan_all
 from builder.recipe.schema import Output, Recipe, Verbosity
-from builder.report.lines import INDENT, harmless, paint
+from builder.report.lines import INDENT, harmless, name_width, paint
 
 __all__ = ["drawing", "show_plans"]
 
@@ -34,7 +35,7 @@ def drawing(kind: str) -> Drawing:
 
 
 def show_plans(recipes: Sequence[Recipe], *, sweep: bool, draw: Drawing | None = None) -> int:
-    """Print what each recipe would do. Returns 1 where a file that a recipe names cannot be read."""
+    """Print what each recipe would do. Returns 1 where a file or a toolchain that a recipe needs cannot be had."""
     machine = recipes[0].machine
     if draw and machine.output is not Output.TEXT:
         raise UsageError(f"--graph draws and output={machine.output.value} lists", "leave one of them out")
@@ -50,7 +51,7 @@ def show_plans(recipes: Sequence[Recipe], *, sweep: bool, draw: Drawing | None =
     else:
         documents = [_document(*each) for each in zip(recipes, plans, drifts, strict=True)]
         _print_json(documents, machine.output, sweep=sweep)
-    failed = any(each.error for planned in plans for each in planned)
+    failed = any(each.broken for planned in plans for each in planned)
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
@@ -79,14 +80,18 @@ def _show(recipe: Recipe, planned: Sequence[Planned], verbosity: Verbosity) -> N
     digits = 64 if verbosity is Verbosity.VERBOSE else 8
     if not quiet:
         print(harmless(_title(recipe)))
+    width = name_width(each.decision.action.name for each in planned)
     for each in planned:
-        if quiet and not each.error:
+        if quiet and not each.broken:
             continue
         decision = each.decision
         word = paint(f"{each.word:9}", each.status.style, sys.stdout)
         inputs = ", ".join(f"{port}={source}" for port, (source, _) in decision.action.inputs.items())
-        line = f"  {word} {decision.action.name:16} {decision.key[:digits]:{digits}}  {inputs}"
+        line = f"  {word} {decision.action.name:{width}} {decision.key[:digits]:{digits}}  {inputs}"
         print(f"{line}{'  <- ' if each.reason else ''}{harmless(each.reason, indent=INDENT)}".rstrip())
+    waits = any(each.portable for each in planned)
+    if not quiet and waits and (note := first_alone(each.decision.action for each in planned)):
+        print(f"  {paint('note     ', 'yellow', sys.stdout)} {harmless(note, indent=INDENT)}")
     counts = [(word, sum(each.status is status for each in planned)) for status, word in WORDS.items()]
     words = ", ".join(f"{count} {word}" for word, count in counts if count)
     print(f"{recipe.name}: {words}" if quiet else words)

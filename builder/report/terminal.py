@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from builder.engine.events import Event
 from builder.outcomes import GateStatus, Status
 from builder.recipe.schema import Verbosity
-from builder.report.lines import INDENT, action_lines, harmless, paint
+from builder.report.lines import INDENT, NAME, action_lines, harmless, name_width, paint
 from builder.report.live import LiveTable
 from builder.report.screen import can_move
 
@@ -31,14 +31,16 @@ class Terminal:
         self._verbosity = verbosity
         quiet = verbosity is Verbosity.QUIET
         self._live = LiveTable(self._err) if can_move(self._err) and not quiet else None
+        self._width = NAME
         self._lines = not self._live and not quiet  # for what takes minutes
         self._silent = {"note"} if quiet else set()
 
     def __call__(self, event: Event) -> None:
+        self._width = max(self._width, event.width)
         if self._live:
             self._live(event)
         if event.kind == "finished" and (self._verbosity is not Verbosity.QUIET or event.status == Status.FAILED.word):
-            self._print(action_lines(event, self._out, self._verbosity), self._out)
+            self._print(action_lines(event, self._out, self._verbosity, self._width), self._out)
         elif event.kind in {"warning", "note"} - self._silent:
             self._print([f"{paint(event.kind, 'yellow', self._err)}: {harmless(event.message)}"], self._err)
         elif event.kind == "progress" and self._lines and event.action.startswith(_FETCHING):
@@ -60,21 +62,36 @@ def json_lines(event: Event) -> None:
     print(json.dumps(event.document(), ensure_ascii=False), flush=True)
 
 
-def show_build(manifest: dict[str, Any], folder: Path, *, idle: bool, verbosity: Verbosity = Verbosity.NORMAL) -> None:
-    """Print the verdict: gates, where the report is, and what is deferred and why; quiet, only what went wrong."""
-    out = sys.stdout
+def show_build(
+    manifest: dict[str, Any],
+    folder: Path,
+    *,
+    idle: bool,
+    verbosity: Verbosity = Verbosity.NORMAL,
+    names: Iterable[str] = (),
+    sent: str = "",
+) -> None:
+    """Print the verdict: gates, where the report is, and what is deferred and why; quiet, only what went wrong.
+
+    `names` are those of the actions whose lines stand above it, `sent` is the host that gets the kit now.
+    """
+    out, width = sys.stdout, name_width(names)
     quiet = verbosity is Verbosity.QUIET
     for gate in manifest["gates"]:
         if not quiet or gate["status"] in _BROKEN:
             word = paint(f"{gate['status']:9}", gate["status"], out)
-            print(f"  {word} gate             {harmless(gate['message'], indent=INDENT)}")
+            print(f"  {word} {'gate':{width}} {harmless(gate['message'], indent=INDENT)}")
     if idle and not quiet:
         print(f"nothing to do: {manifest['name']} is as it was, in {folder}")
     elif not quiet:
         print(f"report  {folder / 'report.html'}")
     if manifest.get("kit") and not quiet:
-        target, run = manifest["target"]["name"], f"tar xf {manifest['kit']['path']} && sh kit/resume.sh"
-        print(f"kit     {folder / manifest['kit']['path']}   copy it to {harmless(target)} and run there: {run}")
+        target, kit = manifest["target"]["name"], manifest["kit"]
+        run = " && ".join(filter(None, [kit.get("install"), f"tar xf {kit['path']}", "sh kit/resume.sh"]))
+        copy = f"copy it to {harmless(target)} and run there: {run}"
+        print(f"kit     {folder / kit['path']}   {f'is finished on {sent} now' if sent else copy}")
+        if kit.get("note"):
+            print(f"  {paint('note     ', 'yellow', out)} {harmless(kit['note'], indent=INDENT)}")
     print(f"{paint(manifest['status'], manifest['status'], out)}  {manifest['name']}: {_summary(manifest)}")
 
 

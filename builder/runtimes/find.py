@@ -8,7 +8,7 @@ from builder.errors import StepError, ToolchainError
 from builder.runtimes import onnxruntime, openvino, tensorrt, tensorrt_rtx
 from builder.runtimes.interface import Loaded, Runtime
 
-__all__ = ["RUNTIMES", "find_runtime", "load", "prepared"]
+__all__ = ["RUNTIMES", "find_runtime", "load", "named", "prepared"]
 
 RUNTIMES: tuple[Runtime, ...] = (onnxruntime, openvino, tensorrt, tensorrt_rtx)
 
@@ -22,6 +22,11 @@ def find_runtime(folder: Path) -> Runtime:
             f"there is nothing to run: expected model.onnx, model.xml or engine.plan, got {names or 'an empty folder'}"
         )
     return found
+
+
+def named(name: str) -> Runtime | None:
+    """Return the runtime of a name; None for one that is not ours."""
+    return next((runtime for runtime in RUNTIMES if name == runtime.NAME), None)
 
 
 def prepared(folder: Path) -> Runtime:

@@ -121,6 +121,12 @@ class Runtime(Protocol):
     @property
     def NAME(self) -> str: ...  # noqa: N802  a constant of the module
 
+    @property
+    def TITLE(self) -> str: ...  # noqa: N802  what people call it
+
+    @property
+    def ENGINES(self) -> bool: ...  # noqa: N802  whether what it loads was built for one kind of GPU
+
     def holds(self, folder: Path, /) -> bool:
         """Say whether a folder holds what this runtime loads."""
         ...

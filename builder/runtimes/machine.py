@@ -1,19 +1,29 @@
-"""Whether the machine at hand is of the kind that a target says: its processor and its board. Standard library only."""
+"""Whether the machine at hand is of the kind that a target says, in words where it is not. Standard library only."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from builder.device.fit import difference
 from builder.processor import features
 
-__all__ = ["board", "other_gpu", "other_machine"]
+__all__ = ["board", "other_device", "other_machine"]
 
 # Where a board's firmware says what it is. Source: the Devicetree Specification v0.4, section 2.3.2 ("model").
 _BOARD = Path("/proc/device-tree/model")
+
+_WORDS = {
+    "arch": "this machine is {found}; {name} is {wanted}",
+    "features": "this machine's processor has no {found}, as {name} has",
+    "compute_capability": "the GPU here has compute capability {found}; {name} has {wanted}",
+    "hardware": "this machine is {found}; {name} is a {wanted}",
+    "gpu": "the GPU here is an {found}; {name} is an {wanted}",
+    "version": "{title} {found} is here; {name} wants {wanted}",
+}
+_UNSAID = {"compute_capability": "none that it says", "hardware": "no board that says its name"}
 
 
 def other_machine(target: Mapping[str, Any]) -> str:
@@ -21,24 +31,20 @@ def other_machine(target: Mapping[str, Any]) -> str:
 
     `target` has the fields of specs.Target.
     """
-    here, name = platform.machine(), target["name"]
-    if target["arch"] not in {"any", here}:
-        return f"this machine is {here}; {name} is {target['arch']}"
-    missing = [feature for feature in target["features"] if feature not in features()]
-    if missing:
-        return f"this machine's processor has no {' and no '.join(missing)}, as {name} has"
-    pattern = target["hardware"] if target["accelerator"] == "none" else ""
-    if pattern and not fnmatchcase(board(), pattern):
-        return f"this machine is {board() or 'no board that says its name'}; {name} is a {pattern.rstrip('* ')}"
-    return ""
+    named = {"name": board()} if target["accelerator"] == "none" else {}
+    return other_device(target, {"arch": platform.machine(), **named}, features() if target["features"] else ())
 
 
-def other_gpu(target: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """Return in one sentence why the GPU of these facts is not the target's, or ''; a driver may not say its name."""
-    pattern, name = target["hardware"], str(facts.get("name") or "")
-    if not pattern or not name or fnmatchcase(name, pattern):
+def other_device(
+    target: Mapping[str, Any], facts: Mapping[str, Any], instructions: Collection[str] | None = None, title: str = ""
+) -> str:
+    """Return in one sentence why a device of these facts here is not the target, or ''; `title` is its runtime's."""
+    other = difference(target, facts, instructions)
+    if other is None:
         return ""
-    return f"the GPU here is an {name}; {target['name']} is an {pattern.rstrip('* ')}"
+    what = "gpu" if other.what == "hardware" and target["accelerator"] != "none" else other.what
+    found = other.found or _UNSAID[other.what]
+    return _WORDS[what].format(found=found, name=target["name"], wanted=other.wanted, title=title)
 
 
 def board() -> str:

@@ -19,9 +19,11 @@ from builder.runtimes.interface import Execution, Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NAME", "Session", "holds", "load", "missing", "prepare"]
+__all__ = ["ENGINES", "NAME", "TITLE", "Session", "holds", "load", "missing", "prepare"]
 
 NAME = "onnxruntime"
+TITLE = "ONNX Runtime"
+ENGINES = False
 MODEL = "model.onnx"
 
 _PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}

@@ -20,9 +20,11 @@ from builder.runtimes.interface import Execution, Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NAME", "Session", "core", "holds", "load", "missing", "prepare"]
+__all__ = ["ENGINES", "NAME", "TITLE", "Session", "core", "holds", "load", "missing", "prepare"]
 
 NAME = "openvino"
+TITLE = "OpenVINO"
+ENGINES = False
 MODEL = "model.xml"
 PRECISION = "f32"  # of what is not quantized
 _DEVICES = {"cpu": "CPU"}

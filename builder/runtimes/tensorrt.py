@@ -20,9 +20,23 @@ if TYPE_CHECKING:
     from builder.device.trt_api import BuildRequest
     from builder.runtimes.engine import Session
 
-__all__ = ["NAME", "build_engine", "find_gpu", "has_gpu", "holds", "load", "missing", "prepare", "probe"]
+__all__ = [
+    "ENGINES",
+    "NAME",
+    "TITLE",
+    "build_engine",
+    "find_gpu",
+    "has_gpu",
+    "holds",
+    "load",
+    "missing",
+    "prepare",
+    "probe",
+]
 
 NAME = "tensorrt"
+TITLE = NAMES[NAME]
+ENGINES = True
 ENGINE = "engine.plan"
 DLA = "dla.json"  # beside an engine that runs on a DLA: {"dla_core": 0}
 RTX_MAGIC = b"vtrt"  # the first bytes of TensorRT-RTX's engines; TensorRT's are 'ftrt'
@@ -57,23 +71,22 @@ def load(folder: Path, *, threads: int = 1, spin: bool = True, device: str = "")
 
 def probe(target: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """Return the facts of this machine's device where it can build and run the target's engines, else the reason."""
-    from builder.device.machine import describe_device, version_fits
+    from builder.device.fit import difference
+    from builder.device.machine import describe_device
+    from builder.runtimes.machine import other_device
 
     here, runtime = platform.machine(), str(target["runtime"])
     wanted = f"{target['name']} is {target['arch']} with {NAMES[runtime]}"
-    if target["arch"] not in {"any", here} or not has_gpu():
+    other = difference(target, {"arch": here})
+    if not has_gpu() or (other and other.what == "arch"):
         return None, f"this machine is {here} {'with' if has_gpu() else 'without'} an NVIDIA GPU; {wanted}"
     version = _version(runtime)
     if not version:
         remedy = "on a Jetson install python3-libnvinfer, elsewhere the extra [tensorrt]"
         return None, f"neither the Python package {runtime} nor trtexec is here; {remedy}"
-    if not version_fits(version, target["runtime_versions"]):
-        return None, f"{NAMES[runtime]} {version} is here; {target['name']} wants {target['runtime_versions']}"
-    facts = describe_device(runtime, version)
-    capability, found = target["compute_capability"], facts.get("compute_capability")
-    if capability and found != capability:
-        return None, f"the GPU here has compute capability {found}; {target['name']} has {capability}"
-    return {name: value for name, value in facts.items() if value}, ""
+    facts = {name: value for name, value in describe_device(runtime, version).items() if value}
+    reason = other_device(target, facts, title=NAMES[runtime])
+    return (None, reason) if reason else (facts, "")
 
 
 def has_gpu() -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.device.trt_api import import_api
+from builder.device.trt_api import NAMES, import_api
 from builder.runtimes import tensorrt
 
 if TYPE_CHECKING:
     from builder.runtimes.engine import Session
 
-__all__ = ["NAME", "holds", "load", "missing", "prepare"]
+__all__ = ["ENGINES", "NAME", "TITLE", "holds", "load", "missing", "prepare"]
 
 NAME = "tensorrt_rtx"
+TITLE = NAMES[NAME]
+ENGINES = True
 
 
 def holds(folder: Path) -> bool:

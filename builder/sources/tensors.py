@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from builder.errors import DataError, ModelError
 from builder.outcomes import Reproducible
+from builder.override import override
 from builder.step import Job, Kind, Result, Step
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Options:
     split: str = "test"  # as evaluate's
     samples: int = SAMPLES  # the first so many
     profiles: dict[str, Any] = field(default_factory=dict)  # as compile's: a call has the shape `opt`
+    batch: int = 1  # as benchmark's, where nothing else says how many samples are in a call
+    seed: int = 0  # of the first call's inputs, where there is no data
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -80,7 +83,12 @@ def _shapes(options: Options, job: Job, session: Session) -> dict[str, list[int]
     from builder.onnxtools.profiles import find_profiles
 
     found = find_profiles(load(job.inputs["reference"]), options.profiles, job.model.shapes)
-    return {t.name: found[t.name]["opt"] if t.name in found else [n or 1 for n in t.shape] for t in session.inputs}
+    shapes = {t.name: found[t.name]["opt"] if t.name in found else [n or 1 for n in t.shape] for t in session.inputs}
+    free = [t for t in session.inputs if t.name not in job.model.constants]
+    taking = [t.name for t in free if t.shape and t.shape[0] is None and shapes[t.name][0] == 1]
+    if options.batch > 1 and not taking:
+        raise ModelError(f"batch={options.batch}: no input has an open dimension for it", "use batch=1")
+    return shapes | {name: [options.batch, *shapes[name][1:]] for name in taking}
 
 
 def _batch(job: Job, shapes: Mapping[str, list[int]]) -> int:
@@ -95,7 +103,7 @@ def _feeds(
 ) -> Iterator[tuple[int, bool, Feed]]:
     """Yield the inputs of each call, how many samples are in them, and whether its first axis counts these."""
     if job.data is None:
-        yield from _made_up(job, session, shapes)
+        yield from _made_up(job, session, shapes, options.seed)
         return
     from builder.data.dataset import samples
     from builder.data.feeder import Feeder
@@ -108,7 +116,8 @@ def _feeds(
         array = next(iter(arrays.values())) if isinstance(arrays, dict) else arrays
         name = next(iter(arrays)) if isinstance(arrays, dict) else _takes_samples(job, session)
         batched = array.ndim < len(shapes[name])
-        yield len(fed.samples), batched, {key: _filled(key, value, shapes[key]) for key, value in fed.feed.items()}
+        feed = {key: _filled(key, value, shapes[key], options) for key, value in fed.feed.items()}
+        yield len(fed.samples), batched, feed
     if not found:
         raise DataError(f"data '{job.data.name}': the split '{options.split}' has no samples")
 
@@ -120,16 +129,18 @@ def _takes_samples(job: Job, session: Session) -> str:
     return named or next(free)
 
 
-def _made_up(job: Job, session: Session, shapes: Mapping[str, list[int]]) -> Iterator[tuple[int, bool, Feed]]:
+def _made_up(
+    job: Job, session: Session, shapes: Mapping[str, list[int]], first: int
+) -> Iterator[tuple[int, bool, Feed]]:
     from builder.runtimes.inputs import made_up
 
     declared, model = dict(shapes), job.model
-    for seed in range(_MADE_UP):
+    for seed in range(first, first + _MADE_UP):
         feed = made_up(session.inputs, shapes=declared, constants=model.constants, states=model.state, seed=seed)
         yield 1, False, feed
 
 
-def _filled(name: str, array: NDArray[Any], shape: list[int]) -> NDArray[Any]:
+def _filled(name: str, array: NDArray[Any], shape: list[int], options: Options) -> NDArray[Any]:
     """Return an input in the shape of a call: the last batch is filled up with its last sample."""
     import numpy as np
 
@@ -138,9 +149,22 @@ def _filled(name: str, array: NDArray[Any], shape: list[int]) -> NDArray[Any]:
     if list(array.shape) != shape:
         raise DataError(
             f"a sample gives input '{name}' the shape {list(array.shape)}, and the engine takes {shape}",
-            f"say what it shall take: steps.compile.profiles={{{name}: {{min: .., opt: .., max: ..}}}}",
+            f"say what it shall take: {_setting(name, [*array.shape], shape, options)}",
         )
     return array
+
+
+def _setting(name: str, wanted: list[int], shape: list[int], options: Options) -> str:
+    """Return what makes a call large enough for a sample: a profile where there is one, else the input's shape."""
+    if len(wanted) == len(shape):
+        wanted[:1] = [max(pair) for pair in zip(wanted[:1], shape[:1], strict=True)]  # the batch may not be full
+    given = options.profiles.get(name)
+    if not given:
+        return override("model.shapes", name, wanted)
+    fits = len(given["min"]) == len(wanted)
+    low, high = (given["min"], given["max"]) if fits else (wanted, wanted)
+    ends = {"min": [*map(min, low, wanted)], "opt": wanted, "max": [*map(max, high, wanted)]}
+    return override("steps.compile.profiles", name, ends)
 
 
 class _Files:

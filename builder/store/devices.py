@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Entry:
     result: str  # the digest of the result that brought it
     siblings: tuple[str, ...]  # the portable keys of all actions of that result
     filed_at: str = ""  # when it came, by the clock here: a device's own may be wrong
+    failed: Mapping[str, str] = field(default_factory=dict)  # portable key of what failed there -> why
 
     @property
     def name(self) -> str:
@@ -56,18 +57,15 @@ class DeviceIndex:
         self._root = root
         self._set_aside = set_aside
 
-    def find(self, portable: str, holds: Callable[[Entry], bool] = lambda _: True) -> list[Entry]:
-        """Return what counts of a portable key, by device; of several results of one device the last that came.
-
-        `holds` says of an entry whether what it leads to is there; one that leads nowhere counts for nothing.
-        """
+    def find(self, portable: str) -> list[Entry]:
+        """Return the entries of a portable key whose results are filed as a whole, the last that came at the end."""
         found = []
         for path, entry in self._entries(portable):
             if entry is None:
                 self._set_aside(path, "it is damaged")
-            elif self._is_whole(entry.result, entry.siblings) and holds(entry):
+            elif self.is_whole(entry):
                 found.append(entry)
-        return [*{entry.identity: entry for entry in sorted(found, key=lambda entry: entry.filed_at)}.values()]
+        return sorted(found, key=lambda entry: entry.filed_at)
 
     def entry(self, portable: str, result: str) -> Entry | None:
         """Return the entry that a result brought, or None."""
@@ -99,9 +97,13 @@ class DeviceIndex:
             else:
                 yield folder, None
 
-    def _is_whole(self, result: str, portables: Sequence[str]) -> bool:
-        """Return whether entries of a result are there for all of these portable keys."""
-        return all(self._path(portable, result).is_file() for portable in portables)
+    def folders(self) -> list[Path]:
+        """Return the folder of each portable key."""
+        return [path for path in self._root.iterdir() if path.is_dir()] if self._root.is_dir() else []
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Return whether all entries are there that the result of one brought."""
+        return all(self._path(portable, entry.result).is_file() for portable in entry.siblings)
 
     def _entries(self, portable: str) -> Iterator[tuple[Path, Entry | None]]:
         folder = self._root / portable

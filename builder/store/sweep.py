@@ -90,13 +90,16 @@ class Sweep:
             self._remove("unfinished", path)
 
     def _devices(self, kept: Collection[str]) -> None:
-        """Remove entries of the index of devices whose results are gone; `cache verify` tells of damaged ones."""
-        for path, entry in self._store.devices.files():
-            if entry is not None and entry.key not in kept and not self._is_young(path.lstat().st_mtime):
+        """Remove what a device sent from the index where any of it is gone; `cache verify` tells of damaged entries."""
+        entries = {path: entry for path, entry in self._store.devices.files() if entry is not None}
+        gone = {entry.result for entry in entries.values() if entry.key not in kept}
+        for path, entry in entries.items():
+            dead = entry.result in gone or not self._store.devices.is_whole(entry)
+            if dead and not self._is_young(path.lstat().st_mtime):
                 self._remove("devices", path)
-                with contextlib.suppress(OSError):  # others are left in it, or this is a dry run
-                    if not self._dry_run:
-                        path.parent.rmdir()
+        for folder in self._store.devices.folders() if not self._dry_run else ():
+            with contextlib.suppress(OSError):  # something is left in it
+                folder.rmdir()
 
     def _unlock(self, key: str) -> None:
         """Remove the lock of a key that nobody holds. While we hold it, it is nobody else's."""

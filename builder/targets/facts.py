@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.onnxtools.graph import constants, element_types, graphs, subgraphs, walk
 
@@ -23,7 +23,7 @@ class Asked:
     runtime: str = ""  # what the model is compiled for; empty: the runtime of the target
     folds: bool = False  # a step before it replaces what does not depend on the inputs by what it computes
     quantizes: bool = False  # a step before it makes the weights int8
-    profiles: list[str] = field(default_factory=list)  # inputs whose open axes have limits
+    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each step that compiles, as its options say
     dla_core: int | None = None
     allow_gpu_fallback: bool = False
 

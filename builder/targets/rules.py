@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from builder.device.trt_api import NAMES
 from builder.onnxtools.trt_rules import Finding, Severity
 from builder.targets.facts import Asked, Facts, label
-from builder.targets.tensorrt import NAMES, check_tensorrt
+from builder.targets.tensorrt import check_tensorrt
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from builder.device.trt_api import NAMES
+from builder.onnxtools.profiles import check_profiles
 from builder.onnxtools.trt_rules import Finding, Severity
 from builder.onnxtools.trt_rules import check as check_static
 from builder.targets.facts import Asked, Facts, label
 from builder.targets.operators import DLA, NEAREST, bounds, in_rtx, max_opset, since
 
-__all__ = ["NAMES", "check_tensorrt"]
+__all__ = ["check_tensorrt"]
 
-NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 # Types that TensorRT's parser does not know. Source: onnx-tensorrt, docs/operators.md, "supports the following ONNX
 # data types"; INT16 and STRING were seen to fail in TensorRT-RTX 1.7.1. DOUBLE it takes, and computes in float32.
 _UNKNOWN = ("STRING", "INT16", "UINT16", "UINT32", "UINT64", "COMPLEX64", "COMPLEX128")
@@ -27,7 +28,7 @@ def check_tensorrt(
 ) -> list[Finding]:
     """Return what TensorRT refuses in a model, and what it takes only from some version on."""
     runtime = asked.runtime or target["runtime"]
-    found = [*_types(facts, NAMES[runtime]), *_shapes(facts, asked, shapes, NAMES[runtime]), *_static(facts)]
+    found = [*_types(facts, NAMES[runtime]), *_shapes(facts, asked, shapes), *_static(facts)]
     said = {finding.node for finding in found}
     operators = _rtx_operators(facts) if runtime == "tensorrt_rtx" else _operators(facts, target)
     found += [finding for finding in operators if finding.node not in said]
@@ -55,33 +56,11 @@ def _types(facts: Facts, runtime: str) -> Iterator[Finding]:
             break
 
 
-def _shapes(facts: Facts, asked: Asked, shapes: Mapping[str, list[int]], runtime: str) -> Iterator[Finding]:
-    """Yield the inputs whose shape is open and said nowhere; the first axis is the batch, and is 1 if open."""
-    for value in facts.inputs:
-        tensor = value.type.tensor_type
-        axes = [axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim]
-        is_open = [index for index, size in enumerate(axes) if isinstance(size, str)]
-        if value.name in asked.profiles or (tensor.HasField("shape") and is_open in ([], [0])):
-            continue
-        if (given := shapes.get(value.name)) is None:
-            names = [str(axes[index]) if axes[index] != "?" else f"axis {index}" for index in is_open if index]
-            which = f"open in {' and '.join(names)}" if names else "of any shape"
-            example = ", ".join(str(size) if not isinstance(size, str) else "1" for size in axes) or "1"
-            yield error(
-                "shape",
-                node=value.name,
-                message=f"the input is {which}; {runtime} must know the shapes before it builds",
-                hint=f"say one: model.shapes.{value.name}=[{example}], or limits: steps.compile.profiles",
-            )
-        elif axes and not _fits(axes, given):
-            words = f"model.shapes says {given}, and the input is {axes}"
-            yield error("shape", node=value.name, message=words, hint="give as many numbers, equal where it has one")
-
-
-def _fits(axes: list[Any], given: list[int]) -> bool:
-    return len(axes) == len(given) and all(
-        isinstance(size, str) or size == mine for size, mine in zip(axes, given, strict=True)
-    )
+def _shapes(facts: Facts, asked: Asked, shapes: Mapping[str, list[int]]) -> list[Finding]:
+    """Return what is wrong with the shapes of the inputs and the profiles of what is compiled, each once."""
+    steps = asked.profiles or {"": {}}
+    found = [each for step, given in steps.items() for each in check_profiles(facts.model, given, shapes, step)]
+    return list({finding.node: finding for finding in reversed(found)}.values())[::-1]
 
 
 def _static(facts: Facts) -> Iterator[Finding]:

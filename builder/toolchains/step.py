@@ -10,7 +10,7 @@ from builder.step import Job, Kind, Result, Step
 from builder.toolchains.spec import Toolchain
 from builder.typed import from_plain
 
-__all__ = ["toolchain_step"]
+__all__ = ["not_fetched", "toolchain_step"]
 
 # Of what was compiled, nothing depends on times or on the folder it was compiled in. Not `-I`: that would ignore
 # PYTHONHASHSEED, as in the worker.
@@ -30,10 +30,7 @@ def _install(_options: None, job: Job) -> Result:
 
     toolchain, lock = from_plain(Toolchain, job.local["toolchain"], "toolchain"), job.local["lock"]
     if job.local["offline"]:
-        raise ToolchainError(
-            f"toolchain {toolchain.name} is not in the store, and offline=true forbids fetching its packages",
-            f"build it once with a network: python -m builder toolchain build {toolchain.name}",
-        )
+        raise not_fetched(toolchain.name)
     target, interpreter = job.folder("toolchain"), Path(job.local["interpreter"])
     access = Access(**job.local["access"])
     fetching = Fetching(len(parse(lock, toolchain.name).pins), job.progress)
@@ -49,6 +46,14 @@ def _install(_options: None, job: Job) -> Result:
     job.progress(fetching.total, fetching.total, "compiling")
     subprocess.run([str(interpreter), *_COMPILE, str(target), str(target)], check=False)
     return Result(_facts(target))
+
+
+def not_fetched(name: str) -> ToolchainError:
+    """Return what a build says offline of a toolchain that is not in the store."""
+    return ToolchainError(
+        f"toolchain {name} is not in the store, and offline=true forbids fetching its packages",
+        f"build it once with a network: python -m builder toolchain build {name}",
+    )
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from builder.outcomes import Verified
 from builder.recipe.schema import Machine, Output, Verbosity
-from builder.report.lines import INDENT, harmless, paint
+from builder.report.lines import INDENT, harmless, name_width, paint
 from builder.store.cas import Entry
 from builder.verify.judge import FileDifference, Judged, Verification
 
@@ -27,9 +27,10 @@ def show(found: Verification, machine: Machine) -> None:
     elif machine.output is Output.JSONL:
         print(json.dumps({"kind": "verification", "verification": document(found)}, ensure_ascii=False))
     else:
+        width = name_width(action.name for action in found.actions)
         for action in found.actions:
             if machine.verbosity is not Verbosity.QUIET or action.verdict in (Verified.DIFFERS, Verified.FAILED):
-                print("\n".join(_lines(action)))
+                print("\n".join(_lines(action, width)))
         _verdict(found)
 
 
@@ -74,12 +75,12 @@ def _entry(entry: Entry | None) -> dict[str, Any] | None:
     return None if entry is None else {"sha256": entry.sha256, "bytes": entry.bytes}
 
 
-def _lines(action: Judged) -> Iterator[str]:
+def _lines(action: Judged, width: int) -> Iterator[str]:
     word = paint(f"{action.verdict.word:10}", action.verdict.style, sys.stdout)
     took = f"{action.seconds:.1f} s" if action.seconds is not None else ""
     name, way = action.name, action.reproducible.value
     reason = harmless(action.reason, indent=INDENT)
-    yield f"  {word} {name:16} {action.key[:8]:8} {way:10} {took:>8}  {reason}".rstrip()
+    yield f"  {word} {name:{width}} {action.key[:8]:8} {way:10} {took:>8}  {reason}".rstrip()
     for difference in action.differences:
         yield from (f"{INDENT}{harmless(line, indent=INDENT)}" for line in _told(difference))
     yield from (f"{INDENT}{paint('|', 'dim', sys.stdout)} {harmless(line)}" for line in _last(action.tail))

@@ -1,6 +1,7 @@
-"""Stands in for NVIDIA's package `tensorrt` where there is no GPU: an engine is a model, which ONNX Runtime runs.
+"""Stands in for NVIDIA's packages `tensorrt` and `tensorrt_rtx`, by its name, where there is no GPU.
 
-Only what we call is here. An engine begins as TensorRT's do, and then says how it was built.
+An engine is a model, which ONNX Runtime runs. Only what we call is here. An engine begins as theirs do, and then says
+how it was built.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-__version__ = os.environ.get("STAND_IN_VERSION", "10.3.0")
+RTX = __name__ == "tensorrt_rtx"
+MAGIC = b"vtrt" if RTX else b"ftrt"
+__version__ = os.environ.get("STAND_IN_VERSION", "1.7.1.116" if RTX else "10.3.0")
 WRONG = float(os.environ.get("STAND_IN_FACTOR", "1"))  # what outputs are multiplied with, for an engine that is wrong
 _MAJOR = int(__version__.partition(".")[0])
 
@@ -41,7 +44,9 @@ DeviceType = Enum("DeviceType", ["GPU", "DLA"])
 MemoryPoolType = Enum("MemoryPoolType", ["WORKSPACE"])
 ProfilingVerbosity = Enum("ProfilingVerbosity", ["DETAILED"])
 LayerInformationFormat = Enum("LayerInformationFormat", ["JSON"])
-BuilderFlag = Enum("BuilderFlag", "GPU_FALLBACK INT8 FP16" if _MAJOR < 11 else "GPU_FALLBACK")  # type: ignore[misc]
+ComputeCapability = Enum("ComputeCapability", ["SM86", "SM89", "SM120"])
+_TYPED = RTX or _MAJOR >= 11  # by the graph alone
+BuilderFlag = Enum("BuilderFlag", "GPU_FALLBACK" if _TYPED else "GPU_FALLBACK INT8 FP16")  # type: ignore[misc]
 
 
 class Cache:
@@ -59,9 +64,15 @@ class Config:
         self.default_device_type, self.DLA_core = DeviceType.GPU, -1
         self.profiling_verbosity: Any = None
         self.cache: Any = None
+        self.num_compute_capabilities = 0
 
     def set_memory_pool_limit(self, pool: Any, size: int) -> None:
         self.said[pool.name] = size
+
+    def set_compute_capability(self, capability: Any, index: int) -> None:
+        assert RTX, "TensorRT builds for the GPU at hand"
+        assert index < self.num_compute_capabilities
+        self.said["capability"] = capability.name
 
     def set_flag(self, flag: Any) -> None:
         self.said["flags"].append(flag.name)
@@ -92,7 +103,7 @@ class Builder:
     num_DLA_cores = 2  # noqa: N815  TensorRT calls it so
 
     def __init__(self, _logger: Any) -> None:
-        if os.environ.get("STAND_IN_NO_GPU"):
+        if os.environ.get("STAND_IN_NO_GPU") and not RTX:
             raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def create_network(self, flags: int) -> Any:
@@ -107,7 +118,7 @@ class Builder:
     def build_serialized_network(self, network: Any, config: Config) -> bytes:
         device = config.default_device_type.name
         said = {**config.said, "network": network.flags, "device": device, "core": config.DLA_core}
-        return b"ftrt" + json.dumps(said).encode() + b"\0" + bytes(network.onnx)
+        return MAGIC + json.dumps(said).encode() + b"\0" + bytes(network.onnx)
 
 
 class OnnxParser:
@@ -192,7 +203,10 @@ class Runtime:
         pass
 
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
-        if not plan.startswith(b"ftrt"):
+        if not plan.startswith(MAGIC):
             return None
+        if model := os.environ.get("STAND_IN_MODEL"):  # the engine is NVIDIA's own
+            with open(model, "rb") as file:  # noqa: PTH123  as it is in C++
+                return Engine(file.read())
         said, _, onnx = plan[4:].partition(b"\0")
         return Engine(onnx) if json.loads(said)["core"] == self.DLA_core else None
