@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -145,6 +144,8 @@ def _no_device(device: str, why: str) -> str:
 
 def _profiled(made: tuple[Path, int, bool, str], feed: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, Any]]:
     """Yield what the profiler says of each node that one run ran."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="profile-") as folder:
         session = _session(*made, spin=False, profile=str(Path(folder) / "profile"))
         session.run(None, dict(feed))
