@@ -54,6 +54,7 @@ __all__ = [
     "expected",
     "identities",
     "run",
+    "run_actions",
     "start",
     "survivors",
     "write_sources",
@@ -89,20 +90,23 @@ def executions(folder: Path) -> list[Execution]:
     return found
 
 
-def run(
-    spec: Spec,
+def run(spec: Spec, folder: Path, *, logged: bool = True, **how: Any) -> dict[str, Outcome]:
+    """Build a spec, as `run_actions` does."""
+    return run_actions(actions_of(spec, folder, logged=logged), folder, **how)
+
+
+def run_actions(
+    actions: Sequence[Action],
     folder: Path,
     *,
     jobs: int = 2,
-    logged: bool = True,
     store: Path | None = None,
     readers: Sequence[Callable[[Event], None]] = (),
 ) -> dict[str, Outcome]:
-    """Build a spec in this process and deliver it to `out/`; return the outcome of each action by name.
+    """Build actions in this process and deliver to `out/` what they make; return the outcome of each by name.
 
     Raises Interrupted after Ctrl-C or SIGTERM, StoreError where the store cannot be used.
     """
-    actions = actions_of(spec, folder, logged=logged)
     events = Events(*readers)
     with _cache_folder(folder / "cache"), build.interruptible():
         stats = StatCache()
@@ -234,9 +238,10 @@ def main() -> int:
     folder = given.folder.resolve()
     spec = json.loads(given.spec.read_text(encoding="utf-8"))
     readers = [] if given.quiet else [lambda event: _say(event.document())]
+    actions = actions_of(spec, folder, logged=not given.unlogged)
     begun = time.perf_counter()
     try:
-        outcomes = run(spec, folder, jobs=given.jobs, logged=not given.unlogged, store=given.store, readers=readers)
+        outcomes = run_actions(actions, folder, jobs=given.jobs, store=given.store, readers=readers)
     except BuilderError as error:
         _say({"kind": "error", "message": error.message, "hint": error.hint})
         return error.exit_code

@@ -111,7 +111,7 @@ class Engine:
 
     def _warm(self, nodes: Sequence[Node]) -> None:
         """Start a worker while the first keys are made, where nothing of this was built here before."""
-        if nodes and all(self._planner.estimate(node.recipe, node.action) is None for node in nodes):
+        if nodes and not any(map(self._planner.was_built, {node.recipe for node in nodes})):
             with suppress(BuilderError, OSError):  # what is wrong is said where a worker cannot be done without
                 self._pool.warm()
 

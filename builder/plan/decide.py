@@ -177,6 +177,10 @@ class Planner:
         last = self._facts.stats.note(_LAST, self._name(recipe, action.name))
         return last.get("seconds") if last else None
 
+    def was_built(self, recipe: str) -> bool:
+        """Return whether a build of a recipe came to its end in this folder before."""
+        return self._facts.stats.note(_LAST, self._name(recipe, "")) is not None
+
     def interpreter(self, locked: Locked) -> Path:
         """Return the Python of a toolchain. Raises ToolchainError."""
         return self._facts.interpreter(locked.lock.python).path

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from builder.data.files import in_portion, locate, sample_and_label_files
 from builder.data.sample import Sample
@@ -120,6 +119,8 @@ def _scores(data: Data, path: Path, pairs: NDArray[Any] | None, count: int) -> d
 
 def _load(data: Data, path: Path, name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of a file; that of an .npy file is called `name`."""
+    from zipfile import BadZipFile
+
     import numpy as np
 
     try:
