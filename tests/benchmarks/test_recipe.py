@@ -32,7 +32,7 @@ def test_a_recipe(tmp_path: Path, benchmark: Any) -> None:
         return seconds([sys.executable, by_hand.__file__, str(folder)], tmp_path, environment)
 
     what = "cold, `cpu_int8` without its benchmark"
-    pairs(benchmark, what, ours, ("a script of the same functions", theirs), rounds=6, bound=1.05)
+    pairs(benchmark, what, ours, ("a script of the same functions", theirs), rounds=9, bound=1.05)
     assert made(tmp_path / "ours-0/outputs/cpu_int8/latest") == made(tmp_path / "theirs-1"), "the same work was done"
 
 
