@@ -29,7 +29,7 @@ from trtexec_standin import parts
 
 from builder.runtimes.tensorrt import has_gpu
 
-pytestmark = [pytest.mark.formats, pytest.mark.slow]
+pytestmark = pytest.mark.formats
 
 DEVICE = platform.machine()  # what a device without a GPU is called
 FINISHED = {"compile", "evaluate@tensorrt", "benchmark"}
