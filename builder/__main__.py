@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from builder.errors import BuilderError, UsageError, did_you_mean
 from builder.outcomes import ExitCode
@@ -20,6 +20,7 @@ from builder.report.terminal import Terminal, harmless, json_lines, paint, show_
 
 if TYPE_CHECKING:
     from builder.build import Build
+    from builder.recipe.compose import Unmade
     from builder.recipe.schema import Recipe
 
 __all__ = ["main"]
@@ -30,6 +31,7 @@ _SHORT = {
     **dict.fromkeys(("-q", "--quiet"), "verbosity=quiet"),
     **dict.fromkeys(("-v", "--verbose"), "verbosity=verbose"),
 }
+_OWN_HELP = ("check", "init", "diff", "show", "cache", "toolchain", "resume")
 _HYDRA_FLAGS = ("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 
 
@@ -104,7 +106,7 @@ def _dispatch(arguments: list[str]) -> int:
     if _VERB.fullmatch(first):
         if first not in _VERBS:
             raise UsageError(f"there is no verb '{first}'", did_you_mean(first, _VERBS))
-        if first not in ("check", "init", "diff", "cache", "toolchain", "resume") and {"-h", "--help"} & set(arguments):
+        if first not in _OWN_HELP and {"-h", "--help"} & set(arguments):
             return _hydra_main(["--help"])
         return _VERBS[first](arguments[1:])
     if any(word in _HYDRA_FLAGS or word.startswith("--cfg=") for word in arguments):
@@ -118,8 +120,10 @@ def _supported() -> bool:
     return sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
 
 
-def _recipes(arguments: list[str]) -> tuple[list[Recipe], bool]:
-    from builder.recipe.compose import compose, compose_sweep
+def _recipes(arguments: list[str]) -> tuple[list[Recipe], list[Unmade], bool]:
+    """Return what a command line asks for, what of it cannot be built, and whether it is a sweep."""
+    from builder.recipe.compose import compose
+    from builder.recipe.sweep import sweep_note
 
     sweep = any(word in _SWEEP for word in arguments)
     overrides = [_SHORT.get(word, word) for word in arguments if word not in _SWEEP]
@@ -130,11 +134,39 @@ def _recipes(arguments: list[str]) -> tuple[list[Recipe], bool]:
             raise UsageError(f"the verb comes first: '{word}' does not", f"write: python -m builder {word} ...")
         if "=" not in word and not word.startswith("~"):
             raise UsageError(f"'{word}' sets nothing", f"did you mean recipe={word}?")
-    recipes = compose_sweep(overrides) if sweep else [compose(overrides)]
-    for recipe in recipes:
-        for note in recipe.notes:
-            print(f"{paint('note', 'yellow', sys.stderr)}: {note}", file=sys.stderr)
-    return recipes, sweep
+    recipes, unmade = _jobs(overrides) if sweep else ([compose(overrides)], [])
+    notes = [note for recipe in recipes for note in recipe.notes] + (
+        sweep_note(recipes[0]) if not sweep and recipes[0].sweep else []
+    )
+    for note in dict.fromkeys(notes):
+        print(f"{paint('note', 'yellow', sys.stderr)}: {harmless(note)}", file=sys.stderr)
+    return recipes, unmade, sweep
+
+
+def _jobs(overrides: Sequence[str]) -> tuple[list[Recipe], list[Unmade]]:
+    """Return the jobs of a sweep, and those that cannot be built, each of which is said at once."""
+    from builder.plan.fits import refusal
+    from builder.recipe.compose import Unmade, compose_jobs
+    from builder.recipe.schema import Recipe
+
+    jobs = compose_jobs(overrides)
+    refused = [(job, refusal(job)) if isinstance(job, Recipe) else (job, None) for job in jobs]
+    recipes = [job for job, error in refused if isinstance(job, Recipe) and error is None]
+    unmade = [Unmade(job.overrides, error) if error else job for job, error in refused]
+    failed = [job for job in unmade if isinstance(job, Unmade)]
+    if not recipes and len({job.error.message for job in failed}) == 1:
+        raise failed[0].error
+    for job in failed:
+        show_error(f"{_own_words(jobs, job)}: {job.error.message}", job.error.hint)
+    if not recipes:
+        raise UsageError(f"none of the {len(failed)} builds can be made")
+    return recipes, failed
+
+
+def _own_words(jobs: Sequence[Recipe | Unmade], job: Recipe | Unmade) -> str:
+    """Return the overrides that set a job of a sweep apart."""
+    common = set(jobs[0].overrides).intersection(*(each.overrides for each in jobs))
+    return " ".join(word for word in job.overrides if word not in common) or " ".join(job.overrides)
 
 
 def _build(arguments: list[str], *, away: bool = True) -> int:
@@ -142,7 +174,7 @@ def _build(arguments: list[str], *, away: bool = True) -> int:
     from builder.build import build
     from builder.recipe.schema import Output, Verbosity
 
-    recipes, sweep = _recipes(arguments)
+    recipes, unmade, sweep = _recipes(arguments)
     machine = recipes[0].machine
     terminal = Terminal(results=machine.output is Output.TEXT, verbosity=machine.verbosity)
     reader = json_lines if machine.output is Output.JSONL else terminal
@@ -151,13 +183,13 @@ def _build(arguments: list[str], *, away: bool = True) -> int:
             words = f"{label}{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})"
             print(harmless(words), flush=True)
     try:
-        builds = build(recipes, reader, sweep=sweep)
+        builds = build(recipes, reader, sweep=sweep, unmade=unmade)
     finally:
         terminal.close()
     if away and not sweep and builds[0].recipe.target.host and builds[0].manifest["kit"]:
         return _finish_there(builds[0])
-    _show(builds, sweep=sweep)
-    return max((finished.exit_code for finished in builds), key=_severity)
+    _show(builds, sweep=sweep, unmade=unmade)
+    return max((*(finished.exit_code for finished in builds), *(ExitCode.FAILED for _ in unmade)), key=_severity)
 
 
 def _finish_there(built: Build) -> int:
@@ -177,7 +209,7 @@ def _finish_there(built: Build) -> int:
     return _build([*done.overrides], away=False)
 
 
-def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "") -> None:
+def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "", unmade: Sequence[Unmade] = ()) -> None:
     """Print what became of builds; `sent` is the host that gets their kit now."""
     from builder.recipe.schema import Output, Verbosity
 
@@ -190,14 +222,24 @@ def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "") -> None:
             names = [node.action.name for node in finished.nodes]
             about, verbosity = finished.manifest, machine.verbosity
             show_build(about, finished.folder, idle=finished.idle, verbosity=verbosity, names=names, sent=sent)
+        for job in unmade:
+            words = f"{' '.join(job.overrides)}: {job.error.message}"
+            print(f"{paint('failed', 'failed', sys.stdout)}  {harmless(words)}")
         if sweep and machine.verbosity is not Verbosity.QUIET:
             print(f"sweep   {builds[0].folder.parent / 'report.html'}")
     elif machine.output is Output.JSON:
-        manifests = [finished.manifest for finished in builds]
+        manifests = [finished.manifest for finished in builds] + [_no_manifest(job) for job in unmade]
         print(json.dumps(manifests if sweep else manifests[0], indent=2, ensure_ascii=False))
     else:
         for finished in builds:
             print(json.dumps({"kind": "manifest", "manifest": finished.manifest}, ensure_ascii=False))
+        for job in unmade:
+            print(json.dumps({"kind": "unmade", **_no_manifest(job)}, ensure_ascii=False))
+
+
+def _no_manifest(job: Unmade) -> dict[str, Any]:
+    """Return what a program reads in place of the manifest of a job that could not be built."""
+    return {"status": "failed", "overrides": [*job.overrides], "error": job.error.message, "hint": job.error.hint}
 
 
 def _labels(recipes: Sequence[Recipe], *, sweep: bool) -> list[str]:
@@ -218,8 +260,9 @@ def _plan(arguments: list[str]) -> int:
 
     graph = [word for word in arguments if word.partition("=")[0] == "--graph"]
     draw = drawing(graph[-1].partition("=")[2]) if graph else None
-    recipes, sweep = _recipes([word for word in arguments if word not in graph])
-    return show_plans(recipes, sweep=sweep, draw=draw)
+    recipes, unmade, sweep = _recipes([word for word in arguments if word not in graph])
+    code = show_plans(recipes, sweep=sweep, draw=draw)
+    return ExitCode.FAILED if unmade else code
 
 
 def _init(arguments: list[str]) -> int:
@@ -250,6 +293,12 @@ def _diff(arguments: list[str]) -> int:
     from builder.diff import diff
 
     return diff(arguments)
+
+
+def _show_page(arguments: list[str]) -> int:
+    from builder.show import show
+
+    return show(arguments)
 
 
 def _cache(arguments: list[str]) -> int:
@@ -290,6 +339,7 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
     "verify": _verify,
     "lock": _lock,
     "diff": _diff,
+    "show": _show_page,
     "cache": _cache,
     "toolchain": _toolchain,
     "init": _init,

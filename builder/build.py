@@ -19,6 +19,7 @@ from builder.engine.node import Node
 from builder.engine.schedule import Engine
 from builder.engine.there import There
 from builder.errors import BuilderError, Interrupted, StoreError, TargetError, UsageError
+from builder.kit.delivered import why_no_kit
 from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
 from builder.plan.action import Action
@@ -27,6 +28,7 @@ from builder.plan.fits import refuse_options
 from builder.plan.graph import graph
 from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
+from builder.recipe.compose import Unmade
 from builder.recipe.schema import Limits, Recipe
 from builder.report.prepare import Prepare
 from builder.store.cas import Damaged
@@ -63,11 +65,16 @@ class Build:
 
 
 def build(
-    recipes: Sequence[Recipe], *readers: Callable[[Event], None], sweep: bool = False, eager: bool = False
+    recipes: Sequence[Recipe],
+    *readers: Callable[[Event], None],
+    sweep: bool = False,
+    eager: bool = False,
+    unmade: Sequence[Unmade] = (),
 ) -> list[Build]:
     """Build recipes, each distinct action once, and return one Build for each.
 
-    With `eager`, toolchains are put together too when all that runs in them is cached.
+    With `eager`, toolchains are put together too when all that runs in them is cached. `unmade` are jobs of a sweep
+    that could not be resolved; its report tells them.
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
     planned, TargetError for one whose target cannot do what its options ask for, LockError for one that is not as its
     lock says, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
@@ -83,7 +90,7 @@ def build(
     store = Store(store_folder(recipes[0].machine.store), stats, lambda text: events(Event("warning", message=text)))
     try:
         with interruptible():
-            return _repairing(lambda: _build(recipes, graphs, store, stats, events, guard, sweep, eager))
+            return _repairing(lambda: _build(recipes, graphs, store, stats, events, guard, sweep, eager, unmade))
     finally:
         stats.close()
 
@@ -109,6 +116,7 @@ def _build(
     guard: Guard,
     sweep: bool,
     eager: bool,
+    unmade: Sequence[Unmade],
 ) -> list[Build]:
     machine = recipes[0].machine
     facts = Facts(stats)
@@ -138,7 +146,10 @@ def _build(
         prepare.wait()
         idle = [node.action for nodes in plans for node in nodes if node.outcome is None]
         plans = [[node for node in nodes if node.outcome is not None] for nodes in plans]
-        folders = deliver(recipes, plans, store, stats, events, sweep=sweep)
+        folders = deliver(recipes, plans, store, stats, events, sweep=sweep, unmade=unmade)
+        for nodes, folder in zip(plans, folders, strict=True):
+            if words := why_no_kit(folder.manifest, nodes):
+                note(words)
         _protect(store, plans, folders, _keys(planner, idle), sweep=sweep)
     _remember(planner, recipes, plans)
     return [_finished(recipe, nodes, folder) for recipe, nodes, folder in zip(recipes, plans, folders, strict=True)]

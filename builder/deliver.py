@@ -21,6 +21,7 @@ from builder.kit.delivered import kit_digests, kit_is_whole, write_kit, write_ki
 from builder.kit.earlier import EARLIER, earlier_digest, keep_earlier, keep_earlier_again
 from builder.outcomes import Status
 from builder.outputs import OUTPUTS, new_folder, point
+from builder.recipe.compose import Unmade
 from builder.recipe.locations import shown
 from builder.recipe.schema import Recipe
 from builder.report.lines import name_width
@@ -49,6 +50,7 @@ def deliver(
     events: Events,
     *,
     sweep: bool,
+    unmade: Sequence[Unmade] = (),
 ) -> list[Folder]:
     """Write a folder for each build. Raises Damaged where the store's bytes are not what they should be."""
     if not sweep:
@@ -61,7 +63,7 @@ def deliver(
             content = _content(recipe, nodes, store)
             reports.append(_write(part / str(index), content, recipe, nodes, store))
             manifests.append(content.manifest)
-        write_sweep(part, reports)
+        write_sweep(part, reports, [(job.overrides, job.error.message, job.error.hint) for job in unmade])
         final = publish()
     return [Folder(final / str(index), manifest, unchanged=False) for index, manifest in enumerate(manifests)]
 
@@ -127,7 +129,7 @@ def _write(folder: Path, content: _Content, recipe: Recipe, nodes: Sequence[Node
 def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[str, Any]:
     """Write report and manifest; the manifest holds the digests of the others, so that an edit is noticed."""
     from builder.report.document import report_document
-    from builder.report.page import render
+    from builder.report.pages import VIEWS
 
     evidence = content.evidence
     final = evidence.finals[0] if len(evidence.finals) == 1 else None
@@ -140,7 +142,7 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
         baseline_bytes=source,
         candidate_bytes=evidence.sizes.get(final) if final else None,
     )
-    pages = {"report.json": _json(report), "report.html": render(report)}
+    pages = {"report.json": _json(report), **{name: view(report) for name, view in VIEWS.items()}}
     for name, text in pages.items():
         _text(folder / name, text)
     digests = {name: digest_bytes(text.encode()) for name, text in pages.items()}

@@ -196,7 +196,7 @@ def _earlier(result: Result, store: Store) -> str:
         entry.taken_at
         for name in result.built
         for entry in store.devices.find(result.portable[name])
-        if entry.device == result.device
+        if entry.device == result.device and entry.result != result.digest
     ]
     if not found:
         return ""

@@ -48,7 +48,7 @@ def test_a_build_folder_has_everything_that_is_promised(small: Project) -> None:
     folder = (small.folder / "outputs/small/latest").resolve()
 
     assert {path.name for path in folder.iterdir()} >= {
-        "manifest.json", "report.json", "report.html", "build.log", "artifacts", ".hydra",
+        "manifest.json", "report.json", "report.html", "summary.md", "junit.xml", "build.log", "artifacts", ".hydra",
     }  # fmt: skip
     assert {f.name for f in (folder / ".hydra").iterdir()} == {"config.yaml", "overrides.yaml", "hydra.yaml"}
     assert [artifact["path"] for artifact in document["artifacts"]] == [
@@ -57,7 +57,7 @@ def test_a_build_folder_has_everything_that_is_promised(small: Project) -> None:
     ]
     stored = json.loads((folder / "manifest.json").read_text())
     assert len(stored.pop("digest")) == 64
-    assert set(stored.pop("pages")) == {"report.json", "report.html"}
+    assert set(stored.pop("pages")) == {"report.json", "report.html", "summary.md", "junit.xml"}
     assert stored == document
 
 
@@ -153,7 +153,7 @@ def test_an_edited_artifact_is_delivered_again(small: Project) -> None:
     assert artifact.read_bytes() == good
 
 
-@pytest.mark.parametrize("name", ["report.html", "report.json"])
+@pytest.mark.parametrize("name", ["report.html", "report.json", "summary.md", "junit.xml"])
 def test_an_edited_page_is_written_again(small: Project, name: str) -> None:
     manifest(small)
     page = small.folder / "outputs/small/latest" / name
@@ -274,7 +274,7 @@ def test_a_sweep_makes_each_distinct_action_once(small: Project) -> None:
 
     assert done.returncode == 0, done.stderr
     assert sorted(built) == ["evaluate", "evaluate", "model", "quantize", "quantize", "simplify"]
-    assert {p.name for p in sweep.iterdir()} == {"0", "1", "report.json", "report.html"}
+    assert {p.name for p in sweep.iterdir()} == {"0", "1", "report.json", "report.html", "sweep.csv"}
     assert (sweep / "1" / "manifest.json").is_file()
 
 

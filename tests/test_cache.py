@@ -453,15 +453,16 @@ def test_delivered_files_that_were_edited_are_delivered_again(built: Project, fi
     rewrite(model, flipped(model.read_bytes()))
     evaluation = latest(built) / "measurements" / "evaluate" / "evaluation.json"
     evaluation.unlink()
-    page = latest(built) / "report.html"
-    before = page.read_bytes()
-    page.write_bytes(b"<p>all is well</p>")
+    pages = [latest(built) / name for name in ("report.html", "summary.md", "junit.xml")]
+    before = [page.read_bytes() for page in pages]
+    for page in pages:
+        page.write_bytes(b"<p>all is well</p>")
     code, found = cache(built, "verify")
 
     assert code == ExitCode.OK
-    assert [each["repair"] for each in found["findings"]] == ["delivered again"] * 3
+    assert [each["repair"] for each in found["findings"]] == ["delivered again"] * 5
     assert deliverables(built) == deliverables(finished)
-    assert page.read_bytes() == before
+    assert [page.read_bytes() for page in pages] == before
 
 
 def test_a_page_or_manifest_that_cannot_be_written_again_is_named(built: Project, cache: Any) -> None:

@@ -243,10 +243,11 @@ def dotted(project: Project) -> None:
         (open_shape, ()),
         (dotted, ()),
         (open_shape, ("+model.shapes.x=[1,4,8,8]",)),
+        (open_shape, ("+model.shapes.x=[0,3,8,8]",)),
         (batch_of_any, (profile("x", [1, 5], [2, 5]),)),
         (open_shape, (profile("x", [1, 3], [1, 3]),)),
     ],
-    ids=["open", "a name that is no key", "another shape", "a closed axis", "another rank"],
+    ids=["open", "a name that is no key", "another shape", "no length", "a closed axis", "another rank"],
 )
 def test_a_hint_about_shapes_is_a_word_that_a_shell_and_hydra_take(
     project: Project, model: Callable[[Project], None], words: tuple[str, ...], kind: str

@@ -197,6 +197,17 @@ def test_a_gpu_of_another_kind_is_refused(home: Project, tmp_path: Path) -> None
     assert "of compute capability 8.7; this machine has 8.6" in done.stderr
 
 
+def test_what_a_device_says_of_itself_is_sent_as_one_plain_line(device: Device) -> None:
+    says = device.programs / "nvpmodel"
+    says.write_text('#!/bin/sh\necho "NV Power Mode: it\'s \\${HOME}\\t15W"\n')
+    says.chmod(0o755)
+
+    done = device.resume()
+
+    assert done.returncode == 0, done.stderr
+    assert read_result(result_of(device))[0]["device"]["power_mode"] == "it s {HOME} 15W"
+
+
 def test_another_version_of_tensorrt_is_refused(device: Device) -> None:
     done = device.resume(TRTEXEC_VERSION="v8502")
 

@@ -16,6 +16,7 @@ import pytest
 from exports import exporting, toolchain_store
 from kits import nvidia_standins, read_result
 from projects import Project, small_model, write_small
+from schemas import validator
 
 from builder.device.trt_api import MODULES
 from builder.runtimes.tensorrt import has_gpu
@@ -144,6 +145,7 @@ def test_the_build_says_how_the_device_gets_the_runtime(built: Path) -> None:
     words = "python3 -m pip install tensorrt_rtx==1.7.1.116 && tar xf kit.tar && sh kit/resume.sh"
 
     assert words in (built / "said").read_text()
+    validator().validate(json.loads((built / "report.json").read_text()))
 
 
 def test_a_device_times_the_engine_and_the_import_completes_the_build(home: Project, card: Card) -> None:

@@ -150,12 +150,19 @@ def test_what_takes_from_a_second_compile_is_not_in_the_kit(waiting: Project) ->
     assert all(port == ["compile", "engine"] for port in ports)
 
 
+ONE_OF_TWO = "the kit is for 'compile' alone: for 'other', build again without it: '~steps.compile'"
+
+
+def write_two(project: Project) -> None:
+    """Write a recipe that compiles twice."""
+    first, other = "  compile: {parser: never}\n", "  other: {step: compile, parser: never, optimization_level: 2}\n"
+    second = RECIPE.replace(first, first + other)
+    project.write("recipes/two.yaml", second.replace("name: kitted", "name: two").partition("gates:")[0])
+
+
 def test_of_two_engines_it_is_said_which_one_the_kit_is_for_and_how_to_get_the_other(waiting: Project) -> None:
-    second = RECIPE.replace(
-        "  compile: {parser: never}\n", "  compile: {parser: never}\n  other: {step: compile, parser: never}\n"
-    )
-    waiting.write("recipes/two.yaml", second.replace("name: kitted", "name: two").partition("gates:")[0])
-    words = "the kit is for 'compile' alone: for 'other', build again without it: '~steps.compile'"
+    write_two(waiting)
+    words = ONE_OF_TWO
 
     planned = waiting.run("plan", "recipe=two")
     done = waiting.run("recipe=two")
@@ -164,7 +171,24 @@ def test_of_two_engines_it_is_said_which_one_the_kit_is_for_and_how_to_get_the_o
     assert (words in planned.stdout, words in done.stdout) == (True, True), planned.stdout + done.stdout
     assert (other.returncode, "alone" in other.stdout) == (0, False), other.stdout + other.stderr
     kit = json.loads((waiting.folder / "outputs/two/latest/kit/kit.json").read_text())
+    assert "alone" not in done.stderr + other.stderr
     assert {"other", "evaluate@other", "benchmark"} == {action["name"] for action in kit["device_actions"]}
+
+
+def test_when_one_of_two_engines_is_there_it_is_said_how_to_get_a_kit_for_the_other(
+    waiting: Project, tmp_path: Path
+) -> None:
+    home = Project(Path(shutil.copytree(waiting.folder, tmp_path / "project", symlinks=True)))
+    write_two(home)
+    home.run("recipe=two")
+    device = Device(tmp_path / "d", home.folder / "outputs/two/latest/kit")
+    device.resume()
+
+    done = home.run("resume", "--import", str(next(device.folder.glob("*.result.tar"))))
+
+    assert (done.returncode, "kit.tar" in done.stdout) == (0, False), done.stderr
+    assert "waiting for desk: other, evaluate@other" in done.stdout
+    assert ONE_OF_TWO in done.stderr
 
 
 @pytest.mark.parametrize("path", ["model/more.onnx", "extra.sh", "new/file"])

@@ -45,9 +45,10 @@ def take(project: Project, archive: Path, *words: str) -> subprocess.CompletedPr
 def statuses(project: Project) -> dict[str, str]:
     """Return what `plan` says of the actions that wait for the device."""
     done = project.run("plan", "recipe=small_jetson")
-    assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
-    return {words[1]: words[0] for words in lines if words[1] in DEVICE_ACTIONS}
+    found = {words[1]: words[0] for words in lines if words[1] in DEVICE_ACTIONS}
+    assert done.returncode == ("cannot" in found.values()), done.stderr
+    return found
 
 
 def nothing_is_filed(project: Project) -> bool:
@@ -211,6 +212,18 @@ def leads_out(document: dict[str, Any]) -> None:
     document["actions"]["compile"]["files"]["../../outside"] = {"sha256": "0" * 64, "bytes": 1}
 
 
+def nested_fact(document: dict[str, Any]) -> None:
+    document["device"]["clocks"] = {"gpu": 918}
+
+
+def fact_that_hydra_reads(document: dict[str, Any]) -> None:
+    document["device"]["power_mode"] = "${oc.env:HOME}"
+
+
+def endless_version(document: dict[str, Any]) -> None:
+    document["device"]["tensorrt"] = "9" * 5000
+
+
 SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another schema": (other_schema, "has schema 2, and this version reads schema 1"),
     "no device": (no_device, "device is missing"),
@@ -218,6 +231,9 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a time that nobody has": (absurd_time, "taken_at: '0001-01-01T00:00:00+05:00' is no date"),
     "no program": (no_program, "program is missing"),
     "a name that steers a terminal": (no_name, "device.name: expected a name"),
+    "a fact that is no word": (nested_fact, "device.clocks: expected a word or a number"),
+    "a fact that Hydra reads": (fact_that_hydra_reads, "device.power_mode: expected a word or a number"),
+    "a version without end": (endless_version, "device.tensorrt: expected a word or a number"),
     "another size": (larger, "orin.result.tar is not what the device wrote"),
     "a name that leads out": (leads_out, "which leads out of it"),
 }
@@ -406,10 +422,11 @@ def test_the_manifest_that_is_kept_is_that_of_the_kits_build(waiting: Project) -
     waiting.run("recipe=small_jetson")
     other = read_manifest(latest(waiting))
     waiting.write("recipes/small_jetson.yaml", RECIPE)
+    swept = waiting.run("recipe=small_jetson", "-m")
     done = take(waiting, archive)
 
     assert done.returncode == 0, done.stderr
-    assert other["actions"] != before["actions"]
+    assert (swept.returncode, other["actions"] != before["actions"]) == (0, True), swept.stderr
     assert read_manifest_of(latest(waiting) / "manifest.deferred.json") == before
 
 
@@ -459,6 +476,7 @@ def test_what_failed_on_the_device_fails_the_build_until_it_is_resumed_there(wai
 
     assert done.returncode == 1
     assert f"failed on {ORIN['name']}, 2026-11-20: no" in in_a_line(done.stdout)
+    assert "make a new one: 'fresh=[benchmark]'" in in_a_line(done.stdout)
     assert actions["benchmark"]["error"] == f"failed on {ORIN['name']}, 2026-11-20: no"
     assert (actions["compile"]["status"], actions["evaluate@tensorrt"]["status"]) == ("cached", "cached")
     assert gates == {"max_latency_ms.p50": "unmeasured", "max_accuracy_drop": "passed", "max_size_mib": "passed"}
@@ -619,9 +637,12 @@ def test_a_device_whose_records_are_gone_is_not_one_of_several(waiting: Project)
     take(waiting, second)
     forget(waiting, str(AGX["name"]))
     done = waiting.run("recipe=small_jetson")
+    again = take(waiting, second)
 
     assert done.returncode == 0, done.stderr
     assert f"measured on {ORIN['name']}" in done.stdout
+    assert f"of {AGX['name']}" in again.stderr
+    assert "counts no longer" not in again.stderr
 
 
 @pytest.mark.parametrize("lost", [DEVICE_ACTIONS, {"benchmark"}])
@@ -669,6 +690,8 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "another GPU": ({"compute_capability": "7.2"}, "of compute capability 8.7;"),
     "another TensorRT": ({"tensorrt": "8.5.2"}, "which has 8.5.2"),
     "no TensorRT": ({"tensorrt": None}, "which has none"),
+    "no architecture": ({"arch": None}, "which is a machine that does not say what it is"),
+    "an empty architecture": ({"arch": ""}, "which is a machine that does not say what it is"),
 }
 
 

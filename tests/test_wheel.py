@@ -30,6 +30,7 @@ def test_the_wheel_holds_configurations_recipes_templates_and_schemas(installed:
         "builder/_share/recipes/jetson_int8.yaml",
         "builder/report/templates/page.html",
         "builder/report/schemas/manifest.schema.json",
+        "builder/report/schemas/report.schema.json",
     ):
         assert (installed / name).is_file(), name
 

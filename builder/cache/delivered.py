@@ -11,6 +11,7 @@ from pathlib import Path
 from builder.cache.newest import Newest, expected_files, next_command
 from builder.digest import digest_bytes
 from builder.errors import StoreError
+from builder.report.pages import VIEWS
 from builder.store.audit import Reader
 from builder.store.cas import Damaged, Entry
 from builder.store.mend import Finding, Mender
@@ -66,15 +67,13 @@ class Delivered:
         return False
 
     def _render(self, build: Newest, name: str) -> bool:
-        """Write report.html anew, where report.json is intact and gives the very page that was delivered."""
+        """Write a view of report.json anew, where that is intact and gives the very page that was delivered."""
         pages, data = build.manifest["pages"], build.folder / "report.json"
-        if name != "report.html" or self._reader.hash(data) != pages.get(data.name):
+        if name not in VIEWS or self._reader.hash(data) != pages.get(data.name):
             return False
         if not self._may_write(build, build.folder / name):
             return False
-        from builder.report.page import render
-
-        page = render(json.loads(data.read_bytes())).encode()
+        page = VIEWS[name](json.loads(data.read_bytes())).encode()
         if digest_bytes(page) != pages[name]:
             return False
         with suppress(OSError):

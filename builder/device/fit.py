@@ -28,7 +28,12 @@ _WORDS = {
     "hardware": ("a {}", "is {}"),
     "version": ("with {}", "has {}"),
 }
-_UNSAID = {"compute_capability": "no GPU that says its own", "version": "none"}
+_UNSAID = {
+    "arch": "a machine that does not say what it is",
+    "compute_capability": "no GPU that says its own",
+    "hardware": "a board that does not say its name",
+    "version": "none",
+}
 
 
 def misfit(target: Mapping[str, Any], device: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -54,7 +59,7 @@ def difference(
     of the runtime where the facts have one. Raises Stop where the target's limits of a version are none.
     """
     if target["arch"] not in ("any", device.get("arch")):
-        return Difference("arch", str(target["arch"]), str(device.get("arch")))
+        return Difference("arch", str(target["arch"]), str(device.get("arch") or ""))
     missing = [] if features is None else [each for each in target.get("features", ()) if each not in features]
     if missing:
         return Difference("features", " and ".join(missing), " and no ".join(missing))

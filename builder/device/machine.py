@@ -40,7 +40,7 @@ def describe_device(runtime: str, version: str, features: Collection[str] = ()) 
         "power_mode": power_mode(),
         "clocks": _clocks(),
     }
-    return {name: value or None for name, value in facts.items()}
+    return {name: _plain(value or "") or None for name, value in facts.items()}
 
 
 def describe_host() -> dict[str, Any]:
@@ -143,6 +143,11 @@ def temperature_c() -> float | None:
     found = [int(text) / 1000 for text in read if re.match(r"-?\d+$", text)]
     plausible = [value for value in found if 0 < value < 150]  # unused zones say -256 or 0
     return max(plausible) if plausible else None
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line, without what a shell or Hydra reads otherwise: at home it may name the device."""
+    return " ".join("".join(" " if each in "$\\'\"" or not each.isprintable() else each for each in text).split())
 
 
 def _text(path: str) -> str:

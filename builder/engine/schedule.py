@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from builder.engine.commit import commit
@@ -90,9 +91,9 @@ class Engine:
         width = max((len(shown_name(node.build, node.action.name)) for node in nodes), default=0)
         self._events(Event("planned", total=self._total, width=width))
         self._connect(nodes)
-        self._warm(nodes)
         ahead = (node for node in nodes if node.outcome is None)
         try:
+            self._warm(nodes)
             while self._ready or self._startable or self._measuring or self._running:
                 self._settle_all()
                 self._start_all()
@@ -149,7 +150,7 @@ class Engine:
             self._failed(node, error)
             return
         if node.decision.status is Status.FAILED:
-            hint = f"resume the kit there again, or make a new one: fresh=[{node.action.name}]"
+            hint = f"resume the kit there again, or make a new one: {quote(f'fresh=[{node.action.name}]')}"
             self._failed(node, StepError(node.decision.failed, hint))
         elif node.decision.status is not Status.BUILT:
             self._finish(node, Outcome.of_hit(node.decision))

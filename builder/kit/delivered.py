@@ -18,7 +18,7 @@ from builder.recipe.schema import Recipe
 from builder.store.private import private_folder
 from builder.store.store import Store
 
-__all__ = ["kit_digests", "kit_is_whole", "write_kit", "write_kit_again"]
+__all__ = ["kit_digests", "kit_is_whole", "why_no_kit", "write_kit", "write_kit_again"]
 
 KIT, KIT_LIST = "kit.tar", "kit/kit.json"
 
@@ -40,6 +40,12 @@ def write_kit(
     }
     more = {name: words for name, words in said.items() if words}
     return {"path": KIT, "sha256": digest_file(file), "bytes": file.stat().st_size, **more}
+
+
+def why_no_kit(manifest: Mapping[str, Any], nodes: Sequence[Node]) -> str:
+    """Say how to get a kit for a build that waits and has none: all but the engine that it is for; '' for any other."""
+    waits = manifest["status"] == Status.DEFERRED.word and not manifest.get("kit")
+    return first_alone([node.action for node in nodes]) if waits else ""
 
 
 def kit_digests(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -61,8 +61,9 @@ def _that_waited(name: str, nodes: Sequence[Node], newest: Path) -> Path | None:
 
 
 def _folders(name: str) -> Iterator[Path]:
-    """Yield the folders of builds, the newest first."""
-    yield from sorted([*(OUTPUTS / name).glob("[0-9]*"), *(OUTPUTS / "sweeps").glob("[0-9]*/*")], reverse=True)
+    """Yield the folders of a recipe's own builds, then those of sweeps, the newest first."""
+    for folders in ((OUTPUTS / name).glob("[0-9]*"), (OUTPUTS / "sweeps").glob("[0-9]*/*")):
+        yield from sorted(folders, reverse=True)
 
 
 def _digest(file: Path) -> str:

@@ -31,6 +31,7 @@ _CHUNK = 1 << 20
 _REASON = 1000  # characters
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _DEVICE = re.compile(r"[^\s$\\'\"][^$\\'\"]{0,199}")  # a word of a command line, which Hydra reads
+_FACT = re.compile(r"[^$\\'\"]{0,1000}")  # it stands in such a word where two devices differ in nothing else
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy it from the device again"
 
@@ -71,9 +72,18 @@ class _Document:
         name = self.device.get("name")
         if not isinstance(name, str) or not _DEVICE.fullmatch(name) or not name.isprintable():
             raise ValueError(f"device.name: expected a name, got {name!a}")
+        for fact, value in self.device.items():
+            if not _is_fact(value):
+                raise ValueError(f"device.{fact}: expected a word or a number, got {str(value)[:80]!a}")
         self.taken_at = _in_utc(self.taken_at)
         if not all(_SHA256.fullmatch(digest) for digest in (self.kit, self.program, *self.portable.values())):
             raise ValueError("a key is no SHA-256")
+
+
+def _is_fact(value: Any) -> bool:
+    if isinstance(value, str):
+        return _FACT.fullmatch(value) is not None and value.isprintable()
+    return value is None or isinstance(value, int | float)
 
 
 def _in_utc(time: str) -> str:

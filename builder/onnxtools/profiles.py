@@ -109,13 +109,15 @@ def _open_words(axes: Axes) -> str:
 def _example(axes: Axes, wanted: Sequence[int] = ()) -> list[int]:
     """Return the shape nearest to the wanted one that an input takes."""
     if axes is None:
-        return [*wanted] or [1]
-    lengths = wanted if len(wanted) == len(axes) else [1] * len(axes)
+        return [max(1, size) for size in wanted] or [1]
+    lengths = [max(1, size) for size in wanted] if len(wanted) == len(axes) else [1] * len(axes)
     return [length if isinstance(size, str) else size for size, length in zip(axes, lengths, strict=True)]
 
 
 def _misfit(axes: Axes, wanted: Sequence[int]) -> str:
     """Say why an input does not take a shape; '' where it does."""
+    if empty := next((f"axis {index} has no length" for index, size in enumerate(wanted) if size < 1), ""):
+        return empty
     words = f"and the input is [{', '.join(map(str, axes or ()))}]"
     if axes is None:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import TargetError
+from builder.errors import RecipeError, TargetError
 from builder.onnxtools.trt_rules import Finding, Severity
 from builder.recipe.place import with_place
 from builder.recipe.schema import Recipe
@@ -17,7 +17,7 @@ from builder.typed import to_plain
 if TYPE_CHECKING:
     from builder.plan.action import Action
 
-__all__ = ["asked_of", "check_options", "refuse_options"]
+__all__ = ["asked_of", "check_options", "refusal", "refuse_options"]
 
 
 def refuse_options(recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]]) -> None:
@@ -26,6 +26,17 @@ def refuse_options(recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]]
         if found := check_options(actions):
             more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
             raise with_place(TargetError(f"{found[0].node}: {found[0].message}{more}", found[0].hint), recipe.overrides)
+
+
+def refusal(recipe: Recipe) -> RecipeError | None:
+    """Return why a recipe cannot be planned for its target, if it cannot."""
+    from builder.plan.graph import graph
+
+    try:
+        refuse_options([recipe], [graph(recipe)])
+    except RecipeError as error:
+        return error
+    return None
 
 
 def check_options(actions: Sequence[Action]) -> list[Finding]:

@@ -54,8 +54,8 @@ class Planned:
 
     @property
     def broken(self) -> bool:
-        """Whether a build fails for what is wrong here."""
-        return self.error is not None and self.status is Status.FAILED
+        """Whether a build fails for what is wrong here, or for what failed on a device."""
+        return self.status is Status.FAILED
 
     @property
     def word(self) -> str:

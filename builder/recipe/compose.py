@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -24,7 +26,9 @@ from builder.recipe.messages import explain
 from builder.recipe.place import with_place
 from builder.recipe.read import read_recipe
 from builder.recipe.schema import Recipe, root_defaults
+from builder.recipe.shared import Shared
 from builder.recipe.sources import loaded_recipes, register
+from builder.recipe.sweep import swept_words
 
 # What Hydra raises at input that it cannot make sense of.
 _TROUBLE = (
@@ -38,9 +42,12 @@ _TROUBLE = (
     OSError,
 )
 
-__all__ = ["compose", "compose_sweep", "group_options"]
+__all__ = ["Unmade", "compose", "compose_jobs", "compose_sweep", "group_options"]
 
 _one_at_a_time = threading.RLock()  # Hydra is one for the whole process
+_written: dict[str, str] = {}
+_WRITTEN = 256  # sections
+_initialized: ContextVar[bool] = ContextVar("_initialized", default=False)
 
 
 def compose(overrides: Sequence[str] = ()) -> Recipe:
@@ -62,15 +69,75 @@ def compose(overrides: Sequence[str] = ()) -> Recipe:
 
 
 def compose_sweep(overrides: Sequence[str]) -> list[Recipe]:
-    """Resolve every combination of a sweep: `["recipe=a,b", "steps.quantize.calibration.samples=64,128"]`."""
-    with _one_at_a_time:
-        register()
+    """Resolve every combination of a sweep: `["recipe=a,b", "steps.quantize.calibration.samples=64,128"]`.
+
+    Raises what `compose` raises, for the first job that cannot be resolved.
+    """
+    jobs = compose_jobs(overrides)
+    for job in jobs:
+        if isinstance(job, Unmade):
+            raise job.error
+    return [job for job in jobs if isinstance(job, Recipe)]
+
+
+@dataclass(frozen=True)
+class Unmade:
+    """A job of a sweep that cannot be built, and why."""
+
+    overrides: tuple[str, ...]
+    error: BuilderError
+
+
+def compose_jobs(overrides: Sequence[str]) -> list[Recipe | Unmade]:
+    """Resolve every combination of a sweep, and those of the recipe's own `sweep:`; a mistake in one stops no other.
+
+    Raises UsageError for a command line that cannot be read.
+    """
+    with _hydra():
         parsed = _parse(overrides)
-    choices = [[*_values(override)] for override in parsed]
-    for override, values in zip(parsed, choices, strict=True):
-        if not values:
-            raise UsageError(f"on the command line: '{override.input_line}' matches nothing")
-    return [compose(combination) for combination in itertools.product(*choices)]
+        choices = [[*_values(override)] for override in parsed]
+        for override, values in zip(parsed, choices, strict=True):
+            if not values:
+                raise UsageError(f"on the command line: '{override.input_line}' matches nothing")
+        shared = Shared()
+        return [job for words in itertools.product(*choices) for job in _jobs(words, shared)]
+
+
+def _jobs(words: tuple[str, ...], shared: Shared) -> Iterator[Recipe | Unmade]:
+    """Yield the job of a combination; those of its recipe's `sweep:` instead, where it has one."""
+    made = _job(words, shared)
+    if isinstance(made, Unmade) or not made.sweep:
+        yield made
+        return
+    try:
+        jobs = swept_words(made)
+    except RecipeError as error:
+        compose(words)  # so that the place can be told
+        yield Unmade(words, with_place(error, words))
+        return
+    yield from (_job((*words, *own), shared, own) for own in jobs or [()])
+
+
+def _job(words: tuple[str, ...], shared: Shared, own: tuple[str, ...] = ()) -> Recipe | Unmade:
+    """Compose a job; `own` are the words that its recipe's `sweep:` gave it."""
+    try:
+        return _composed(words, shared)
+    except BuilderError as error:
+        message = error.message
+        for word in own:
+            message = message.replace(f"on the command line ({word})", f"sweep ({word})", 1)
+        return Unmade(words, type(error)(message, error.hint))
+
+
+def _composed(overrides: tuple[str, ...], shared: Shared) -> Recipe:
+    """Compose a job from what it shares; what cannot be shared, and every mistake, is composed alone."""
+    try:
+        config = shared.compose(overrides)
+        if config is not None:
+            return _read(config, overrides)
+    except (BuilderError, *_TROUBLE):
+        pass
+    return compose(overrides)
 
 
 def group_options(group: str) -> list[str]:
@@ -87,26 +154,43 @@ def _group_options(group: str) -> list[str]:
 def _hydra() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with _one_at_a_time:
-        register()
-        with initialize_config_dir(str(share() / "conf"), version_base="1.3"):
+        if _initialized.get():  # a sweep's, around all that it composes
             yield
+            return
+        register()
+        token = _initialized.set(True)
+        try:
+            with initialize_config_dir(str(share() / "conf"), version_base="1.3"):
+                yield
+        finally:
+            _initialized.reset(token)
 
 
 def _read(config: DictConfig, overrides: tuple[str, ...]) -> Recipe:
     hydra = config.hydra
     choices = {group: choice for group, choice in hydra.runtime.choices.items() if choice != "unset"}
-    files = {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": {"runtime": {"choices": choices}}}))}
+    files = {"hydra.yaml": _yaml({"hydra": {"runtime": {"choices": choices}}})}
     try:
         _check_sections(config)
         _check_loaded(config, choices)
         plain = {str(key): _plain(config, str(key)) for key in config if key != "hydra"}
-        files["config.yaml"] = OmegaConf.to_yaml(OmegaConf.create(plain))
+        files["config.yaml"] = "".join(_yaml({key: value}) for key, value in plain.items())
         files["overrides.yaml"] = OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
         return read_recipe(plain, choices, overrides, files)
     except OmegaConfBaseException as error:
         raise with_place(explain(error, overrides), overrides, choices) from error
     except RecipeError as error:
         raise with_place(error, overrides, choices) from error
+
+
+def _yaml(section: dict[str, Any]) -> str:
+    """Return a section as YAML; the jobs of a sweep have most of them in common."""
+    shape = repr(section)
+    if shape not in _written:
+        if len(_written) >= _WRITTEN:
+            _written.clear()
+        _written[shape] = OmegaConf.to_yaml(OmegaConf.create(section))
+    return _written[shape]
 
 
 def _check_sections(config: DictConfig) -> None:

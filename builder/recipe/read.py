@@ -25,7 +25,7 @@ _CODE = re.compile(r"[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("store", "sweeps")  # they lie beside the builds, under outputs/
 _OWN = ("data", "tokenizer", "tokens", "address", "weights", "model", "check", "conversion")  # the recipe's own actions
 _MACHINE = tuple(Machine.__dataclass_fields__)
-_KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", *_MACHINE)
+_KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", "sweep", *_MACHINE)
 
 
 def read_recipe(
@@ -56,6 +56,7 @@ def read_recipe(
         notes=tuple(notes),
         hydra_files=files,
         limits=_limits(plain["limits"] or {}, [*_OWN, *(use.name for use in steps)]),
+        sweep=plain["sweep"],
     )
     recipe.resolved.update(_resolved(recipe, gates))
     return recipe

@@ -115,6 +115,7 @@ class Recipe:
     notes: tuple[str, ...] = ()
     hydra_files: dict[str, str] = field(default_factory=dict)  # .hydra/*.yaml, as text
     limits: dict[str, Limits] = field(default_factory=dict)  # by action; '' for every other one
+    sweep: dict[str, Any] = field(default_factory=dict)  # choices by key, for -m
 
     @property
     def words(self) -> list[str]:
@@ -146,6 +147,7 @@ def root_defaults() -> dict[str, Any]:
         "steps": {},
         "gates": {**dict.fromkeys(GATES), CONVERSION_GATE: MAX_CONVERSION_DIFFERENCE, "confidence": None},
         "limits": {f.name: None for f in dataclasses.fields(Limits)},
+        "sweep": {},
         **_defaults(Machine),
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from builder.report import findings, graph, views
+from builder.report import findings, graph, pareto, views
 from builder.report import format as words
 from builder.report.headline import system
 
@@ -33,15 +33,12 @@ def render(report: dict[str, Any]) -> str:
     templates = environment()
     manifest = report["manifest"]
     names = findings.Names(manifest)
-    script = _source(templates, "sort.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return templates.get_template("page.html").render(
         report=report,
         manifest=manifest,
         names=names,
         style=_source(templates, "style.css"),
-        script=script,
-        script_hash=f"sha256-{digest}",
+        **_script(templates),
         figures=views.figures(report),
         graph=graph.draw(manifest, names.reference, _data_name(manifest)),
         sizes=views.sizes(report),
@@ -56,10 +53,24 @@ def render_sweep(document: dict[str, Any]) -> str:
     """Return the page of a sweep's report.json (see `write_sweep`)."""
     templates = environment()
     rows = [{**build, "figures": views.figures(build)} for build in document["builds"]]
-    kept = sum(build["status"] != "failed" for build in rows)
     return templates.get_template("sweep.html").render(
-        builds=rows, kept=kept, common=document["common"], style=_source(templates, "style.css")
+        builds=rows,
+        unmade=document["unmade"],
+        kept=sum(build["status"] != "failed" for build in rows),
+        common=document["common"],
+        keys=document["keys"],
+        chart=pareto.chart(rows),
+        finding=pareto.finding(rows),
+        style=_source(templates, "style.css"),
+        **_script(templates),
     )
+
+
+def _script(templates: Environment) -> dict[str, str]:
+    """Return the page's script and the hash by which its policy lets that one run."""
+    script = _source(templates, "sort.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"script": script, "script_hash": f"sha256-{digest}"}
 
 
 @cache

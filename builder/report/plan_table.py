@@ -35,7 +35,7 @@ def drawing(kind: str) -> Drawing:
 
 
 def show_plans(recipes: Sequence[Recipe], *, sweep: bool, draw: Drawing | None = None) -> int:
-    """Print what each recipe would do. Returns 1 where a file or a toolchain that a recipe needs cannot be had."""
+    """Print what each recipe would do. Returns 1 where a build would fail: a file cannot be had, a device failed."""
     machine = recipes[0].machine
     if draw and machine.output is not Output.TEXT:
         raise UsageError(f"--graph draws and output={machine.output.value} lists", "leave one of them out")

@@ -1,0 +1,173 @@
+"""A sweep's page, JSON and CSV: what differs, the front of accuracy against latency, and what failed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+import shlex
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_report_page import cpu_int8, failed_build
+
+from builder.report.page import render_sweep
+from builder.report.pareto import chart, front
+from builder.report.sweep import sweep_csv, sweep_document
+
+Report = dict[str, Any]
+METHOD = "steps.quantize.calibration.method"
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+def job(method: str, accuracy: float, latency_ms: float, size_mib: float = 1.0, status: str = "built") -> Report:
+    """A finished build with these figures."""
+    report = cpu_int8()
+    words = ["recipe=cpu_int8", f"{METHOD}={method}"]
+    report["manifest"] |= {"command": shlex.join(["python", "-m", "builder", *words]), "status": status}
+    report["headline"]["accuracy"] |= {"candidate": accuracy}
+    report["headline"]["latency"] |= {"candidate": latency_ms, "interval": [0.99 * latency_ms, 1.01 * latency_ms]}
+    report["headline"]["size"] |= {"candidate": size_mib}
+    return report
+
+
+POINTS = st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.sampled_from([1.0, 2.0, 3.0, 4.0]))
+
+
+@given(st.lists(st.none() | POINTS, max_size=12))
+def test_the_front_is_what_no_other_point_dominates(points: list[tuple[float, float] | None]) -> None:
+    dominated = set()
+    for (one, a), (_, b) in itertools.permutations(enumerate(points), 2):
+        if a is None:
+            continue
+        if b is not None and b[0] >= a[0] and b[1] <= a[1] and (b[0] > a[0] or b[1] < a[1]):
+            dominated.add(one)
+
+    expected = [point is not None and index not in dominated for index, point in enumerate(points)]
+    assert expected == front(points)
+
+
+def sweep() -> Report:
+    return sweep_document(
+        [
+            job("minmax", 0.92, 0.40, 1.0),
+            job("entropy", 0.93, 0.50, 4.0),
+            job("slow", 0.92, 0.60),
+            job("broken", 0.99, 0.10, status="failed"),
+            failed_build()
+            | {"manifest": failed_build()["manifest"] | {"command": "python -m builder recipe=cpu_int8"}},
+        ],
+        [(["recipe=cpu_int8", f"{METHOD}=entropi"], "expected one of minmax, entropy", "did you mean 'entropy'?")],
+    )
+
+
+def test_only_what_kept_its_limits_is_on_the_front() -> None:
+    document = sweep()
+
+    assert [row["front"] for row in document["builds"]] == [True, True, False, False, False]
+    assert document["common"] == ["recipe=cpu_int8"]
+    assert document["keys"] == [METHOD]
+
+
+def test_the_csv_holds_every_job_and_its_figures() -> None:
+    rows = [*csv.DictReader(io.StringIO(sweep_csv(sweep())))]
+
+    assert [row[METHOD] for row in rows] == ["minmax", "entropy", "slow", "broken", "", "entropi"]
+    assert [row["front"] for row in rows] == ["yes", "yes", "no", "no", "no", "no"]
+    assert [row["status"] for row in rows][3:] == ["failed"] * 3
+    assert (float(rows[0]["accuracy"]), float(rows[1]["latency_ms"]), float(rows[1]["size_mib"])) == (0.92, 0.5, 4.0)
+    assert "matches no node" in rows[4]["error"]
+    assert rows[5]["error"] == "expected one of minmax, entropy"
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "\tx"])
+def test_a_spreadsheet_takes_no_word_for_a_formula(formula: str) -> None:
+    document = sweep_document([job(formula, 0.9, 1.0), job("-1", 0.9, 1.0)])
+    first, second = csv.DictReader(io.StringIO(sweep_csv(document)))
+
+    assert (first[METHOD], second[METHOD]) == (f"'{formula}", "-1")
+
+
+def test_the_page_shows_the_front_and_every_job() -> None:
+    html = render_sweep(sweep())
+
+    assert "From [0] minmax, 0.400 ms and 92.00 %, to [1] entropy, 0.500 ms" in html.replace("\u00a0", " ")
+    assert html.count('class="point"') == 4  # the source model and three builds
+    assert html.count("broke a limit</title>") == 1
+    assert len(re.findall(r"<tr>", html)) == 1 + 6
+    assert "expected one of minmax, entropy" in html
+    assert html.count(f"<th>{METHOD}</th>") == 1
+
+
+def test_a_larger_file_is_a_larger_circle_and_a_better_build_lies_higher_and_to_the_left() -> None:
+    drawn = chart(sweep()["builds"])
+    assert drawn
+    marks = {mark.name: mark for mark in drawn.marks}
+
+    assert marks["[0]"].radius < marks["[1]"].radius
+    assert marks["[0]"].x < marks["[1]"].x
+    assert marks["[1]"].y < marks["[0]"].y
+    assert marks["[3]"].role == "failed"
+    assert all(0 <= mark.x <= 100 for mark in drawn.marks)
+
+
+@pytest.mark.parametrize(("latency_ms", "told"), [(0.401, True), (0.5, False)])
+def test_a_difference_within_the_intervals_is_not_called_faster(latency_ms: float, told: bool) -> None:
+    document = sweep_document([job("a", 0.93, 0.4), job("b", 0.92, latency_ms)])
+
+    assert ("1 other cannot be told from [0] in speed" in render_sweep(document)) is told
+
+
+def test_gates_that_all_builds_have_are_shaded() -> None:
+    reports = [job("a", 0.92, 0.4), job("b", 0.80, 0.9)]
+    for report in reports:
+        report["manifest"]["gates"].append({"name": "max_latency_ms.p50", "limit": 0.8, "status": "passed"})
+    drawn = chart(sweep_document(reports)["builds"])
+    assert drawn
+    right, below = {mark.name: mark for mark in drawn.marks}["[1]"], drawn.too_wrong
+
+    assert drawn.too_slow is not None
+    assert drawn.too_slow < right.x
+    assert below is not None
+    assert below < right.y
+    assert render_sweep(sweep_document(reports)).count('class="gone"') == 2
+
+
+def test_builds_that_were_measured_on_different_machines_are_not_ranked() -> None:
+    other = job("b", 0.93, 0.1)
+    other["headline"]["latency"]["measured_on"] = "another machine"
+    document = sweep_document([job("a", 0.92, 0.4), other])
+
+    assert not any(row["front"] for row in document["builds"])
+    assert "so they are not ranked" in render_sweep(document)
+    assert '<svg class="frame"' not in render_sweep(document)
+
+
+def test_a_sweep_that_measures_nothing_has_a_page() -> None:
+    assert "No build has both" in render_sweep(sweep_document([failed_build(), failed_build()]))
+
+
+def test_hostile_words_are_shown_and_not_run() -> None:
+    bad = job(HOSTILE, 0.9, 1.0)
+    bad["manifest"]["name"] = HOSTILE
+    bad["headline"]["latency"]["measured_on"] = HOSTILE
+    other = job("b", 0.8, 0.5)
+    other["headline"]["latency"]["measured_on"] = HOSTILE
+    document = sweep_document([bad, other], [([f"{HOSTILE}=1"], HOSTILE, HOSTILE)])
+    html = render_sweep(document)
+
+    assert html.count("<script>") == 1
+    assert "alert(1)" in html
+    assert "<script>alert" not in html
+    assert f"{HOSTILE}" in next(csv.reader(io.StringIO(sweep_csv(document))))
+
+
+def test_the_page_asks_nothing_of_any_network_and_is_small() -> None:
+    html = render_sweep(sweep_document([job(str(index), 0.9 + index / 1e4, 1.0 + index / 50) for index in range(100)]))
+
+    assert "default-src 'none'" in html
+    assert not re.search(r"""(src|href)=["']?https?:""", html)
+    assert len(html) < 500_000
