@@ -149,24 +149,21 @@ def _jobs(overrides: Sequence[str]) -> tuple[list[Recipe], list[Unmade]]:
     from builder.recipe.compose import Unmade, compose_jobs
     from builder.recipe.schema import Recipe
 
-    jobs = compose_jobs(overrides)
-    refused = [(job, refusal(job)) if isinstance(job, Recipe) else (job, None) for job in jobs]
-    recipes = [job for job, error in refused if isinstance(job, Recipe) and error is None]
-    unmade = [Unmade(job.overrides, error) if error else job for job, error in refused]
-    failed = [job for job in unmade if isinstance(job, Unmade)]
+    jobs = [
+        Unmade(job.overrides, error) if isinstance(job, Recipe) and (error := refusal(job)) else job
+        for job in compose_jobs(overrides)
+    ]
+    recipes = [job for job in jobs if isinstance(job, Recipe)]
+    failed = [job for job in jobs if isinstance(job, Unmade)]
     if not recipes and len({job.error.message for job in failed}) == 1:
         raise failed[0].error
+    common = set(jobs[0].overrides).intersection(*(job.overrides for job in jobs))
     for job in failed:
-        show_error(f"{_own_words(jobs, job)}: {job.error.message}", job.error.hint)
+        words = " ".join(word for word in job.overrides if word not in common) or " ".join(job.overrides)
+        show_error(f"{words}: {job.error.message}", job.error.hint)
     if not recipes:
         raise UsageError(f"none of the {len(failed)} builds can be made")
     return recipes, failed
-
-
-def _own_words(jobs: Sequence[Recipe | Unmade], job: Recipe | Unmade) -> str:
-    """Return the overrides that set a job of a sweep apart."""
-    common = set(jobs[0].overrides).intersection(*(each.overrides for each in jobs))
-    return " ".join(word for word in job.overrides if word not in common) or " ".join(job.overrides)
 
 
 def _build(arguments: list[str], *, away: bool = True) -> int:
