@@ -210,7 +210,6 @@ def test_a_file_of_skops_is_read_and_a_pickle_is_not(mine: Project) -> None:
     ("words", "message"),
     [
         (build(), "is read from a file or fitted by code, got neither"),
-        (build("model.code=mine.py:riddge"), "did you mean 'ridge'?"),
         (build("model.code=mine.py:number"), "returned int, which is no estimator"),
         (build("model.code=mine.py:fails"), "mine:fails failed: ValueError: not today"),
         (build("model.code=mine.py:without_zero", "model.task=classification"), "the model scores the classes 1, 2, 3"),

@@ -104,6 +104,9 @@ def test_an_installation_is_told_line_by_line_where_there_is_no_terminal(locked:
 
 
 def test_a_terminal_shows_what_an_installation_is_at(locked: Project) -> None:
+    modules = {f"tiny/part{index}.py": "def part(): return [1]\n" * 5_000 for index in range(10)}  # compiled in seconds
+    make_wheel(wheels(locked), "tiny", files=modules)
+    assert locked.run("toolchain", "lock", "tiny").returncode == 0
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "builder", "toolchain", "build", "tiny"],
