@@ -102,6 +102,12 @@ def test_the_page_shows_the_front_and_every_job() -> None:
     assert html.count(f"<th>{METHOD}</th>") == 1
 
 
+def test_a_value_that_says_nothing_by_itself_is_called_by_its_key() -> None:
+    html = render_sweep(sweep_document([job("True", 0.92, 0.40), job("128", 0.93, 0.50)]))
+
+    assert "From [0] method=True, 0.400 ms and 92.00 %, to [1] method=128" in html.replace("\u00a0", " ")
+
+
 def test_a_larger_file_is_a_larger_circle_and_a_better_build_lies_higher_and_to_the_left() -> None:
     drawn = chart(sweep()["builds"])
     assert drawn

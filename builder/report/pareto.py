@@ -214,9 +214,14 @@ def _tied(fast: Row, rows: Sequence[Row]) -> str:
 
 
 def _called(row: Row) -> str:
-    """Return a build's number with the values that set it apart, where they are short."""
-    values = ", ".join(value for value in row["varies"].values() if value is not None)
+    """Return a build's number with the values that set it apart, where they are short; `minmax` needs no key."""
+    own = {key.rpartition(".")[2]: value for key, value in row["varies"].items() if value is not None}
+    values = ", ".join(value if _says_itself(value) else f"{name}={value}" for name, value in own.items())
     return f"{row['label']} {values}".rstrip() if len(values) <= _SHORT else str(row["label"])
+
+
+def _says_itself(value: str) -> bool:
+    return value.isidentifier() and value.lower() not in ("true", "false", "none", "null")
 
 
 def _shown(row: Row) -> str:
