@@ -139,6 +139,7 @@ def _pages(folder: Path, content: _Content, manifest: dict[str, Any]) -> dict[st
         evidence.evaluations,
         {**evidence.measurements, **evidence.elsewhere},
         conversion=next(iter(evidence.conversions.values()), None),
+        sections=evidence.sections,
         baseline_bytes=source,
         candidate_bytes=evidence.sizes.get(final) if final else None,
     )

@@ -24,6 +24,7 @@ PLACES = {
     Kind.MEASUREMENT: "measurements",
     Kind.CONVERSION: "measurements",
     Kind.PARSER: "measurements",
+    Kind.SECTION: "measurements",
 }  # where what people open lies in a build's folder
 
 
@@ -51,6 +52,7 @@ def find_evidence(nodes: Sequence[Node], delivered: Delivered, store: Store) -> 
         sizes=sizes,
         finals=[node.action.name for node in makers if node.action.step.rank == highest],
         conversions=documents(Kind.CONVERSION, "conversion.json"),
+        sections=documents(Kind.SECTION, "section.json"),
         waiting=_waiting(nodes),
         awaited={node.action.name: node.action.target.name for node in _awaited(nodes)},
         lost={node.action.name: why for node in nodes if (why := _why_lost(node))},

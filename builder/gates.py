@@ -24,6 +24,7 @@ class Evidence:
     sizes: Mapping[str, int]  # action -> bytes of all files of its artifact
     finals: Sequence[str]  # the actions at the end of the chain
     conversions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # exported models beside their source
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # shown on the page, never judged
     waiting: str = ""  # why nothing was measured on the target
     awaited: Mapping[str, str] = field(default_factory=dict)  # evaluations to come -> the target they wait for
     lost: Mapping[str, str] = field(default_factory=dict)  # evaluations that will not come -> why

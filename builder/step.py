@@ -43,6 +43,7 @@ class Kind(Enum):
     TENSORS = "tensors"  # tensors.json, and one .bin of plain numbers for each tensor
     EVALUATION = "evaluation"  # evaluation.json
     MEASUREMENT = "measurement"  # measurement.json, pytest-benchmark.json
+    SECTION = "section"  # section.json: what a section of the page shows; its "section" names which
 
 
 class Need(Enum):

@@ -18,6 +18,7 @@ _FILES = {
     Kind.TENSORS: "tensors.json",
     Kind.EVALUATION: "evaluation.json",
     Kind.MEASUREMENT: "measurement.json",
+    Kind.SECTION: "section.json",
     Kind.CHECK: "check.json",
     Kind.CONVERSION: "conversion.json",
     Kind.PARSER: "parser.json",

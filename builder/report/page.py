@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from builder.report import findings, graph, pareto, views
+from builder.report import findings, pareto, sections, views
 from builder.report import format as words
 from builder.report.headline import system
 
@@ -40,12 +39,8 @@ def render(report: dict[str, Any]) -> str:
         style=_source(templates, "style.css"),
         **_script(templates),
         figures=views.figures(report),
-        graph=graph.draw(manifest, names.reference, _data_name(manifest)),
-        sizes=views.sizes(report),
-        latencies=[views.latency(report, name) for name in _order(manifest, report["measurements"])],
-        conversion=views.conversion(report),
-        accuracies=[views.accuracy(report, name) for name in _order(manifest, report["evaluations"])],
-        versions=_versions(manifest),
+        sections=sections.templates(),
+        **sections.contexts(report),
     )
 
 
@@ -110,17 +105,3 @@ def environment() -> Environment:
 def _source(templates: Environment, name: str) -> str:
     assert templates.loader is not None
     return templates.loader.get_source(templates, name)[0]
-
-
-def _data_name(manifest: Mapping[str, Any]) -> str:
-    data = manifest["recipe"].get("data")
-    return str(data.get("name", "data")) if isinstance(data, dict) else "data"
-
-
-def _order(manifest: Mapping[str, Any], documents: Mapping[str, Any]) -> list[str]:
-    return [action["name"] for action in manifest["actions"] if action["name"] in documents]
-
-
-def _versions(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return every (package, version) that an action ran with."""
-    return sorted({pair for action in manifest["actions"] for pair in action["toolchain"].items()})

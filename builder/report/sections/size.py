@@ -1,0 +1,37 @@
+"""Size: the source model, then the model or engine that each action made, as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from builder.report import charts, findings
+from builder.report import format as words
+from builder.report.headline import limit_on
+
+__all__ = ["ORDER", "context"]
+
+ORDER = 40
+
+
+def context(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sizes": _sizes(report)}
+
+
+def _sizes(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bars of the size figure: the source model, then the model or engine that each action made."""
+    manifest, size = report["manifest"], report["headline"]["size"]
+    rows: list[dict[str, Any]] = []
+    if size["reference"] is not None:
+        rows.append({"name": findings.Names(manifest).reference, "mib": size["reference"], "role": "baseline"})
+    for action in manifest["actions"]:
+        made = [output["bytes"] for port, output in action["outputs"].items() if port in ("model", "engine", "ir")]
+        if made and action["step"] != "source":
+            rows.append({"name": action["name"], "mib": sum(made) / words.MIB, "role": "step"})
+    candidate = next((row for row in reversed(rows) if row["role"] == "step" and row["mib"] == size["candidate"]), None)
+    if candidate:
+        candidate["role"] = "candidate"
+    limit, longest = limit_on(manifest, "max_size_mib"), max((row["mib"] for row in rows), default=0)
+    within = limit is not None and limit <= 1.6 * longest
+    scale = charts.axis(0, 1.02 * max(longest, limit if limit and within else 0) or 1)
+    return {"rows": rows, "scale": scale, "limit": limit, "within": within}
