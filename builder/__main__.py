@@ -31,7 +31,7 @@ _SHORT = {
     **dict.fromkeys(("-q", "--quiet"), "verbosity=quiet"),
     **dict.fromkeys(("-v", "--verbose"), "verbosity=verbose"),
 }
-_OWN_HELP = ("check", "init", "diff", "show", "cache", "toolchain", "resume")
+_OWN_HELP = ("check", "compare", "init", "diff", "show", "cache", "toolchain", "resume")
 _HYDRA_FLAGS = ("-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 
 
@@ -145,12 +145,13 @@ def _recipes(arguments: list[str]) -> tuple[list[Recipe], list[Unmade], bool]:
 
 def _jobs(overrides: Sequence[str]) -> tuple[list[Recipe], list[Unmade]]:
     """Return the jobs of a sweep, and those that cannot be built, each of which is said at once."""
+    from builder.locking.guard import lock_refusal
     from builder.plan.fits import refusal
     from builder.recipe.compose import Unmade, compose_jobs
     from builder.recipe.schema import Recipe
 
     jobs = [
-        Unmade(job.overrides, error) if isinstance(job, Recipe) and (error := refusal(job)) else job
+        Unmade(job.overrides, error) if isinstance(job, Recipe) and (error := refusal(job) or lock_refusal(job)) else job
         for job in compose_jobs(overrides)
     ]
     recipes = [job for job in jobs if isinstance(job, Recipe)]
@@ -176,7 +177,7 @@ def _build(arguments: list[str], *, away: bool = True) -> int:
     terminal = Terminal(results=machine.output is Output.TEXT, verbosity=machine.verbosity)
     reader = json_lines if machine.output is Output.JSONL else terminal
     if machine.output is Output.TEXT and machine.verbosity is not Verbosity.QUIET:
-        for label, recipe in zip(_labels(recipes, sweep=sweep), recipes, strict=True):
+        for label, recipe in zip(_labels([*recipes, *unmade], sweep=sweep), recipes, strict=False):
             words = f"{label}{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})"
             print(harmless(words), flush=True)
     try:
@@ -212,15 +213,15 @@ def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "", unmade: Seque
 
     machine = builds[0].recipe.machine
     if machine.output is Output.TEXT:
-        labels = _labels([finished.recipe for finished in builds], sweep=sweep)
-        for label, finished in zip(labels, builds, strict=True):
+        labels = _labels([*(finished.recipe for finished in builds), *unmade], sweep=sweep)
+        for label, finished in zip(labels, builds, strict=False):
             if label:
                 print(harmless(label.rstrip()))
             names = [node.action.name for node in finished.nodes]
             about, verbosity = finished.manifest, machine.verbosity
             show_build(about, finished.folder, idle=finished.idle, verbosity=verbosity, names=names, sent=sent)
-        for job in unmade:
-            words = f"{' '.join(job.overrides)}: {job.error.message}"
+        for label, job in zip(labels[len(builds) :], unmade, strict=True):
+            words = f"{label.rstrip()}: {job.error.message}"
             print(f"{paint('failed', 'failed', sys.stdout)}  {harmless(words)}")
         if sweep and machine.verbosity is not Verbosity.QUIET:
             print(f"sweep   {builds[0].folder.parent / 'report.html'}")
@@ -239,12 +240,12 @@ def _no_manifest(job: Unmade) -> dict[str, Any]:
     return {"status": "failed", "overrides": [*job.overrides], "error": job.error.message, "hint": job.error.hint}
 
 
-def _labels(recipes: Sequence[Recipe], *, sweep: bool) -> list[str]:
-    """Return what tells the builds of a sweep apart: number and own words; nothing for a single one."""
+def _labels(jobs: Sequence[Recipe | Unmade], *, sweep: bool) -> list[str]:
+    """Return what tells the jobs of a sweep apart: number and own words; nothing for a single one."""
     if not sweep:
         return [""]
-    common = set(recipes[0].overrides).intersection(*(recipe.overrides for recipe in recipes))
-    own = [" ".join(word for word in recipe.overrides if word not in common) for recipe in recipes]
+    common = set(jobs[0].overrides).intersection(*(job.overrides for job in jobs))
+    own = [" ".join(word for word in job.overrides if word not in common) for job in jobs]
     return [f"[{index}] {words}  " for index, words in enumerate(own)]
 
 
@@ -292,6 +293,12 @@ def _diff(arguments: list[str]) -> int:
     return diff(arguments)
 
 
+def _compare(arguments: list[str]) -> int:
+    from builder.compare import compare
+
+    return compare(arguments)
+
+
 def _show_page(arguments: list[str]) -> int:
     from builder.show import show
 
@@ -336,6 +343,7 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
     "verify": _verify,
     "lock": _lock,
     "diff": _diff,
+    "compare": _compare,
     "show": _show_page,
     "cache": _cache,
     "toolchain": _toolchain,

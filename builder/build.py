@@ -83,8 +83,8 @@ def build(
         raise UsageError("build takes a list of recipes", "write build([compose(['recipe=NAME'])])")
     events = Events(*readers)
     graphs = [graph(recipe) for recipe in recipes]
-    check_machine(recipes, graphs)
-    refuse_options(recipes, graphs)
+    check_machine(recipes, graphs, complete=not unmade)
+    refuse_options(recipes, graphs, lambda words: events(Event("note", message=words)))
     guard = Guard.find(recipes, events)
     stats = StatCache()
     store = Store(store_folder(recipes[0].machine.store), stats, lambda text: events(Event("warning", message=text)))

@@ -90,14 +90,15 @@ def check_recipe(recipe: Recipe, events: Events) -> dict[str, Any]:
         )
         engine.run(nodes)
         document = _document(store, nodes)
+    words = ("severity", "rule", "node", "message", "hint")
     found = [
-        {"severity": "error", "rule": each.code, "node": each.node, "message": each.message, "hint": each.hint}
+        dict(zip(words, (each.severity.value, each.code, each.node, each.message, each.hint), strict=True))
         for each in options
     ]
     return {
         **document,
         "name": recipe.name,
-        "fits": document["fits"] and not found,
+        "fits": document["fits"] and all(each["severity"] != "error" for each in found),
         "findings": found + document["findings"],
     }
 

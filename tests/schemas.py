@@ -1,8 +1,8 @@
-"""The published schema of report.json, ready to check what a build wrote."""
+"""The published schemas of report.json, ready to check what a build, a sweep or a comparison wrote."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
@@ -12,8 +12,8 @@ from builder.report import schema
 __all__ = ["validator"]
 
 
-def validator() -> Draft202012Validator:
+def validator(document: Literal["report", "sweep"] = "report") -> Draft202012Validator:
     """Return the validator of a whole report.json, the manifest in it too."""
-    manifest = schema.load("manifest")
-    registry: Registry[Any] = Registry().with_resources([(manifest["$id"], Resource.from_contents(manifest))])
-    return Draft202012Validator(schema.load("report"), registry=registry)
+    others = [schema.load("manifest"), schema.load("report")]
+    registry: Registry[Any] = Registry().with_resources([(each["$id"], Resource.from_contents(each)) for each in others])
+    return Draft202012Validator(schema.load(document), registry=registry)

@@ -406,6 +406,19 @@ def test_threads_that_a_devices_program_would_not_use_are_refused(project: Proje
     assert "hint: write steps.benchmark.threads=1" in refused.stderr
 
 
+def test_threads_that_a_gpu_does_not_have_are_a_warning(small: Project) -> None:
+    words = ("recipe=small", *ON_ORIN, "steps.benchmark.threads=4", "steps.compile.parser=never")
+    checked = small.run("check", *words, "output=json")
+    planned = small.run("plan", *words)
+    said = "4 threads are for the measurement on this host; what runs on jetson_orin's GPU has none"
+
+    [finding] = [each for each in json.loads(checked.stdout)["findings"] if each["rule"] == "threads"]
+    assert (finding["severity"], finding["node"]) == ("warning", "steps.benchmark.threads")
+    assert finding["message"] == said
+    assert (checked.returncode, planned.returncode) == (0, 0), checked.stderr + planned.stderr
+    assert planned.stderr.count(f"steps.benchmark.threads: {said}") == 1
+
+
 ON_PI, ON_ORIN = ("target=raspberry_pi_5", "steps=[benchmark]"), ("target=jetson_orin", "steps=[compile,benchmark]")
 WIDER = "+steps.compile.profiles={image: {min: [1,1,8,8], opt: [4,1,8,8], max: [8,1,8,8]}}"
 

@@ -519,6 +519,9 @@ def test_a_kits_model_is_verified_on_any_processor_that_has_onnx_runtime(kit: Pa
     assert "verified: the outputs of 5 samples" in done.stderr
 
 
+WARM = "steps.benchmark.warmup_runs=100000000"
+
+
 def test_a_kit_for_a_board_with_onnx_runtime_is_timed_with_it(home: Project, tmp_path: Path) -> None:
     if board():
         pytest.skip("this machine is a board that says its name, so that nothing waits for it")
@@ -529,7 +532,7 @@ def test_a_kit_for_a_board_with_onnx_runtime_is_timed_with_it(home: Project, tmp
         "conf/target/board.yaml", f"name: board\nsummary: x\narch: {machine}\nhardware: '{name}'\nfeatures: [{has}]\n"
     )
     home.write("recipes/boarded.yaml", RECIPE.replace("target: desk", "target: board"))
-    done = home.run("recipe=boarded", "name=boarded", "~steps.compile", "steps.benchmark.batch=4")
+    done = home.run("recipe=boarded", "name=boarded", "~steps.compile", "steps.benchmark.batch=4", WARM)
     assert done.returncode == 0, done.stdout + done.stderr
     device = Device(tmp_path / "d", home.folder / "outputs/boarded/latest/kit", python=sys.executable)
 
@@ -545,6 +548,7 @@ def test_a_kit_for_a_board_with_onnx_runtime_is_timed_with_it(home: Project, tmp
         ("onnxruntime", 2, True),
     ]
     assert [each["batch"] for each in subjects] == [4, 4]
+    assert [each["warmup_ms"] for each in subjects] == [1250, 1250]  # as long as a block of 5 s in 2 x 2 may take
     given = json.loads((device.kit / "tensors@benchmark/tensors.json").read_text())
     assert next(each["shape"] for each in given["tensors"] if each["role"] == "input")[0] == 4
 

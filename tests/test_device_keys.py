@@ -15,7 +15,7 @@ from builder.device.itself import program_digest
 from builder.digest import digest_file
 from builder.errors import RecipeError
 from builder.plan.action import Action
-from builder.plan.devices import Sent, by_device, choose
+from builder.plan.devices import Sent, by_device, choose, label_of
 from builder.plan.graph import graph
 from builder.plan.keys import Facts, key_of, key_parts
 from builder.plan.portable import portable_parts
@@ -141,6 +141,19 @@ def test_a_device_may_be_named_in_full_though_its_name_would_do(recipes: Project
     assert chosen([orin], compose(["recipe=small_jetson", f"target.device={ORIN['name']}@{orin.identity[:8]}"]).target)
     with pytest.raises(RecipeError, match="nothing came from"):
         chosen([orin], compose(["recipe=small_jetson", f"target.device={ORIN['name']}@00000000"]).target)
+
+
+def test_a_device_that_is_called_as_a_state_of_another_is_told_apart_from_it(recipes: Project) -> None:
+    slow, fast = entry({**ORIN, "power_mode": "15W"}), entry(ORIN)
+    called = entry({**ORIN, "name": f"{ORIN['name']}@15W"})
+    entries = [slow, fast, called]
+    labels = [label_of(each, entries) for each in entries]
+
+    assert labels == [f"{ORIN['name']}@{slow.identity[:8]}", f"{ORIN['name']}@MAXN", called.name]
+    for label, meant in zip(labels, entries, strict=True):
+        assert chosen(entries, compose(["recipe=small_jetson", f"target.device={label}"]).target) is meant
+    with pytest.raises(RecipeError, match=f"{called.name}"):
+        chosen(entries, compose(["recipe=small_jetson"]).target)
 
 
 def test_a_portable_key_says_what_decides_how_a_kit_is_made(recipes: Project, stats: StatCache) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from exports import exporting, toolchain_store
 from kits import nvidia_standins, read_result
 from projects import Project, small_model, write_small
+from results import canonical_digest
 from schemas import validator
 
 from builder.device.trt_api import MODULES
@@ -161,6 +164,26 @@ def test_a_device_times_the_engine_and_the_import_completes_the_build(home: Proj
 
     assert imported.returncode == 0, imported.stdout + imported.stderr
     assert (latest(home)["status"], latest(home)["kit"]) == ("built", None)
+
+
+def test_a_result_of_another_version_than_the_engines_is_refused(home: Project, card: Card) -> None:
+    assert card.resume().returncode == 0
+    document, files = read_result(card.result)
+    document["device"]["tensorrt_rtx"] = "1.7.2.1"
+    del document["digest"]
+    files["result.json"] = json.dumps({**document, "digest": canonical_digest(document)}).encode()
+    with tarfile.open(card.result, "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+    imported = home.run("resume", "--import", str(card.result))
+
+    assert imported.returncode == 2, imported.stdout
+    assert (
+        "with tensorrt_rtx ==1.7.1.116; the result is of NVIDIA GeForce RTX 4090, which has 1.7.2.1" in imported.stderr
+    )
 
 
 def test_the_baseline_is_built_there_for_the_same_compute_capability(card: Card) -> None:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
 from projects import Project
+
+from builder.build import build
+from builder.engine.pool import Pool
+from builder.errors import Interrupted
+from builder.recipe.compose import compose
 
 STEP = """
 from __future__ import annotations
@@ -50,3 +57,25 @@ def test_a_worker_is_not_used_again_after_an_action_that_left_something_running(
 
     assert first[0] != second[0]
     assert second[0] == third[0]
+
+
+def test_a_worker_that_was_started_ahead_ends_with_a_build_that_is_interrupted_then(
+    small: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    really = Pool.warm
+
+    def warm_and_interrupt(pool: Pool) -> None:
+        really(pool)
+        started.extend(each._process.pid for each in pool._all)
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(small.folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", small.environment["XDG_CACHE_HOME"])
+    monkeypatch.setattr(Pool, "warm", warm_and_interrupt)
+
+    with pytest.raises(Interrupted):
+        build([compose(["recipe=small"])])
+
+    assert len(started) == 1
+    assert not Path(f"/proc/{started[0]}").exists()

@@ -214,7 +214,7 @@ def test_a_job_that_cannot_be_composed_or_built_hides_no_other(small: Project) -
     assert "Traceback" not in done.stderr
     assert done.stdout.count("failed  small: ") == 1  # 61 samples, of 60
     assert done.stdout.count("built  small: ") == 2
-    assert f"failed  recipe=small {bad}: " in done.stdout
+    assert f"failed  [3] {bad}: " in done.stdout
     assert {path.name for path in sweep_of(small).glob("[0-9]")} == {"0", "1", "2"}
 
 

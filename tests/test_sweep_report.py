@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_page import cpu_int8, failed_build
 
-from builder.report.page import render_sweep
-from builder.report.pareto import chart, front
-from builder.report.sweep import sweep_csv, sweep_document
+from builder.report.variants_page import render_variants as render_sweep
+from builder.report.front import front
+from builder.report.pareto import chart
+from builder.report.sweep import sweep_document
+from builder.report.variants import table_csv as sweep_csv
 
 Report = dict[str, Any]
 METHOD = "steps.quantize.calibration.method"
@@ -78,6 +80,7 @@ def test_the_csv_holds_every_job_and_its_figures() -> None:
     assert [row[METHOD] for row in rows] == ["minmax", "entropy", "slow", "broken", "", "entropi"]
     assert [row["front"] for row in rows] == ["yes", "yes", "no", "no", "no", "no"]
     assert [row["status"] for row in rows][3:] == ["failed"] * 3
+    assert [row["build"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
     assert (float(rows[0]["accuracy"]), float(rows[1]["latency_ms"]), float(rows[1]["size_mib"])) == (0.92, 0.5, 4.0)
     assert "matches no node" in rows[4]["error"]
     assert rows[5]["error"] == "expected one of minmax, entropy"
@@ -95,8 +98,9 @@ def test_the_page_shows_the_front_and_every_job() -> None:
     html = render_sweep(sweep())
 
     assert "From [0] minmax, 0.400 ms and 92.00 %, to [1] entropy, 0.500 ms" in html.replace("\u00a0", " ")
-    assert html.count('class="point"') == 4  # the source model and three builds
-    assert html.count("broke a limit</title>") == 1
+    assert html.count('class="point"') == 5  # the source model and four builds
+    assert html.count("broke a limit or failed</title>") == 1
+    assert "<b>5</b>" in html
     assert len(re.findall(r"<tr>", html)) == 1 + 6
     assert "expected one of minmax, entropy" in html
     assert html.count(f"<th>{METHOD}</th>") == 1
@@ -113,7 +117,7 @@ def test_a_larger_file_is_a_larger_circle_and_a_better_build_lies_higher_and_to_
     assert drawn
     marks = {mark.name: mark for mark in drawn.marks}
 
-    assert marks["[0]"].radius < marks["[1]"].radius
+    assert (marks["[1]"].radius / marks["[0]"].radius) ** 2 == pytest.approx(4, rel=0.05)  # 4 MiB and 1 MiB
     assert marks["[0]"].x < marks["[1]"].x
     assert marks["[1]"].y < marks["[0]"].y
     assert marks["[3]"].role == "failed"
@@ -148,12 +152,67 @@ def test_builds_that_were_measured_on_different_machines_are_not_ranked() -> Non
     document = sweep_document([job("a", 0.92, 0.4), other])
 
     assert not any(row["front"] for row in document["builds"])
-    assert "so they are not ranked" in render_sweep(document)
+    assert "not ranked: they were measured on different machines (Intel Xeon" in render_sweep(document)
     assert '<svg class="frame"' not in render_sweep(document)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"threads": 4}, "measured with 1 and 4 threads"),
+        ({"batch": 8}, "measured at batches of 1 and 8"),
+    ],
+)
+def test_builds_that_were_measured_in_another_way_are_not_ranked(change: Report, why: str) -> None:
+    other = job("b", 0.93, 0.1)
+    for subject in other["measurements"]["benchmark"]["subjects"]:
+        subject |= change
+    document = sweep_document([job("a", 0.92, 0.4), other])
+
+    assert document["finding"] == f"The builds are not ranked: they were {why}"
+    assert not any(row["front"] for row in document["builds"])
+
+
+def test_machines_that_share_a_name_are_told_apart_by_their_facts() -> None:
+    other = job("b", 0.93, 0.1)
+    other["measurements"]["benchmark"]["host"] |= {"memory_gib": 99}
+    document = sweep_document([job("a", 0.92, 0.4), other])
+
+    assert "machines that only share a name" in document["finding"]
+    assert "and 99)" in document["finding"]
+
+
+def test_builds_that_were_evaluated_on_other_samples_are_not_ranked() -> None:
+    other = job("b", 0.93, 0.1)
+    other["evaluations"]["evaluate"] |= {"samples": 7}
+    document = sweep_document([job("a", 0.92, 0.4), other])
+
+    assert "evaluated on different samples" in document["finding"]
+    assert chart(document["builds"]) is None
+
+
+def test_a_build_that_was_too_noisy_to_rank_is_on_no_front() -> None:
+    noisy = job("b", 0.93, 0.1)
+    noisy["measurements"]["benchmark"]["noisy"] = True
+    document = sweep_document([job("a", 0.92, 0.4), noisy])
+
+    assert [row["front"] for row in document["builds"]] == [True, False]
+    assert render_sweep(document).count("too noisy to rank") == 2
+
+
+def test_a_gate_beyond_the_chart_is_said_in_words() -> None:
+    reports = [job("a", 0.92, 0.4), job("b", 0.93, 0.5)]
+    for report in reports:
+        report["manifest"]["gates"].append({"name": "max_latency_ms.p50", "limit": 80, "status": "passed"})
+    drawn = chart(sweep_document(reports)["builds"])
+
+    assert drawn is not None
+    assert drawn.too_slow is None
+    assert "slower than 80.0" in drawn.limits
+
+
 def test_a_sweep_that_measures_nothing_has_a_page() -> None:
-    assert "No build has both" in render_sweep(sweep_document([failed_build(), failed_build()]))
+    assert "No build has both an accuracy" in render_sweep(sweep_document([failed_build(), failed_build()]))
 
 
 def test_hostile_words_are_shown_and_not_run() -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["Meter", "find_meter"]
+__all__ = ["Meter", "find_meter", "gpu_joules"]
 
 _WHOLE = ("VDD_IN", "POM_5V_IN", "VIN", "VIN_SYS_5V0")  # rails that feed the whole module, by board
 _EVERY_S = 0.05
@@ -72,7 +72,7 @@ def find_meter(root: Path = Path("/")) -> tuple[Meter | None, str]:
             ), ""
     if labels:
         return None, f"the INA sensors measure {', '.join(sorted(labels))}: none of them is the whole module"
-    counter = _nvml()
+    counter = gpu_joules()
     if counter:
         return Meter("NVML energy counter (the GPU alone)", counter, None), ""
     return None, "this device has no INA sensor and no GPU energy counter that can be read"
@@ -94,7 +94,7 @@ def _product(volts: Path, amperes: Path) -> Callable[[], float]:
     return lambda: int(volts.read_text()) * int(amperes.read_text()) / 1e6
 
 
-def _nvml() -> Callable[[], float] | None:
+def gpu_joules() -> Callable[[], float] | None:
     """Return what reads the energy counter of the first GPU, in joules, where it has one (Volta and later)."""
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")

@@ -33,11 +33,13 @@ def benchmark(work: Work, name: str, part: Path) -> dict[str, Any]:
     engines = {"candidate": work.engine, "baseline": _baseline(work)}
     feed = feed_of(work.given, 0, work.log(name).with_suffix(".in"))
     mode, taken_at = power_mode(), datetime.now(timezone.utc)
-    runs = min(_runs(work, name, subject, engine, feed) for subject, engine in engines.items())
+    medians = {subject: _probe_ns(work, subject, engine, feed) for subject, engine in engines.items()}
+    runs = min(_runs(options, median) for median in medians.values())
+    warmups = {subject: _warmup_ms(options, median) for subject, median in medians.items()}
     blocks: dict[str, list[Block]] = {subject: [] for subject in engines}
     for block in range(options["blocks"]):
         for subject, engine in engines.items():
-            blocks[subject].append(_time(work, subject, engine, feed, runs=runs))
+            blocks[subject].append(_time(work, subject, engine, feed, runs=runs, warmup_ms=warmups[subject]))
         work.say(f"{name}: block {block + 1} of {options['blocks']}, {runs} runs each")
     meter, why_not = find_meter()
     joules = {subject: _joules(work, subject, engine, feed, meter) for subject, engine in engines.items()}
@@ -46,7 +48,9 @@ def benchmark(work: Work, name: str, part: Path) -> dict[str, Any]:
         raise Failed(f"the power mode changed from {mode} to {power_mode()} while it was measured")
     document = {
         "schema": 1,
-        "subjects": [_subject(work, each, engines[each], blocks[each], joules[each]) for each in engines],
+        "subjects": [
+            _subject(work, each, engines[each], blocks[each], joules[each], warmups[each]) for each in engines
+        ],
         "energy_j": joules["candidate"],
         "energy_method": f"{meter.method}; mean power of a steady run of {_ENERGY_S:g} s" if meter else why_not,
         "power_mode": mode or None,
@@ -71,16 +75,42 @@ def _baseline(work: Work) -> Path:
     return (work.journal.place("baseline") / "engine" / work.driver.artifact).resolve()
 
 
-def _runs(work: Work, name: str, subject: str, engine: Path, feed: Feed) -> int:
+def _probe_ns(work: Work, subject: str, engine: Path, feed: Feed) -> float:
+    """Return how long a run takes, about."""
+    return max(1.0, statistics.median(_time(work, subject, engine, feed, runs=_PROBE_RUNS).latencies_ns))
+
+
+def _runs(options: dict[str, Any], median_ns: float) -> int:
     """Return how many runs a block has, so that the subject's blocks keep within the time that is given."""
-    options = work.kit.action(name)["options"]
-    median_ns: float = statistics.median(_time(work, subject, engine, feed, runs=_PROBE_RUNS).latencies_ns)
-    affordable: float = options["max_seconds"] / 2 / options["blocks"] / (max(median_ns, 1) / 1e9)
     enough: int = math.ceil(options["runs"] / options["blocks"])
-    return max(1, min(enough, int(affordable)))
+    return max(1, min(enough, int(_block_ns(options) / median_ns)))
 
 
-def _time(work: Work, subject: str, engine: Path, feed: Feed, *, runs: int, seconds: float = 0) -> Block:
+def _warmup_ms(options: dict[str, Any], median_ns: float) -> int:
+    """Return how long a subject warms up before a block: as long as the runs take that are asked for, or longer.
+
+    By time, since trtexec knows no other way, and a GPU's clocks take theirs to rise; at most as long as a block.
+    """
+    asked: float = min(options["warmup_runs"] * median_ns, _block_ns(options))
+    return max(WARMUP_MS, math.ceil(asked / 1e6))
+
+
+def _block_ns(options: dict[str, Any]) -> float:
+    """Return how long a block of each subject may take."""
+    share: float = options["max_seconds"] / 2 / options["blocks"]
+    return share * 1e9
+
+
+def _time(
+    work: Work,
+    subject: str,
+    engine: Path,
+    feed: Feed,
+    *,
+    runs: int,
+    seconds: float = 0,
+    warmup_ms: int = WARMUP_MS,
+) -> Block:
     """Return a block, of which the driver has timed each run, or one of some seconds."""
     block = work.driver.time(
         engine,
@@ -89,7 +119,7 @@ def _time(work: Work, subject: str, engine: Path, feed: Feed, *, runs: int, seco
         work.log(f"times-{subject}"),
         runs=runs,
         seconds=seconds,
-        warmup_ms=WARMUP_MS,
+        warmup_ms=warmup_ms,
     )
     if not block.latencies_ns and not seconds:
         raise Failed(f"{work.driver.name} timed no run of the {subject}")
@@ -108,7 +138,9 @@ def _joules(work: Work, subject: str, engine: Path, feed: Feed, meter: Meter | N
     return None if watts is None or not block.per_second else watts / block.per_second
 
 
-def _subject(work: Work, name: str, engine: Path, blocks: list[Block], joules: float | None) -> dict[str, Any]:
+def _subject(
+    work: Work, name: str, engine: Path, blocks: list[Block], joules: float | None, warmup_ms: int
+) -> dict[str, Any]:
     loads = [block.load_ms for block in blocks if block.load_ms is not None]
     warmed = [block.warmup_runs for block in blocks if block.warmup_runs is not None]
     return {
@@ -119,7 +151,7 @@ def _subject(work: Work, name: str, engine: Path, blocks: list[Block], joules: f
         "timed_by": work.driver.timed_by,
         "batch": work.given.batch,
         "blocks_ns": [block.latencies_ns for block in blocks],
-        "warmup_ms": WARMUP_MS,
+        "warmup_ms": warmup_ms,
         "warmup_runs": min(warmed) if warmed else None,
         "load_ms": round(statistics.median(loads), 3) if loads else None,
         "memory_mib": None,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from builder.outcomes import ExitCode
+
+if TYPE_CHECKING:
+    from builder.diff.naming import Build
 
 __all__ = ["diff"]
 
@@ -13,8 +18,8 @@ def diff(arguments: Sequence[str]) -> int:
     """Print what differs between two builds; return 0 where their results are equal and 1 where they are not.
 
     Results are equal when every status is (cached is as good as built) and every byte of the artifacts and evaluations
-    is; times, measurements and the way there may differ. Raises UsageError for a build that does not exist, StoreError
-    where a manifest is not as it was written.
+    is; times, measurements and the way there may differ. As text, the page that `compare` makes of them is written too.
+    Raises UsageError for a build that does not exist, StoreError where a manifest is not as it was written.
     """
     from builder.diff.arguments import parse
     from builder.diff.compare import compare_builds
@@ -30,4 +35,19 @@ def diff(arguments: Sequence[str]) -> int:
         show_json(comparison)
     else:
         show_text(comparison)
+        _show_page(old, new)
     return ExitCode.OK if comparison.equal else ExitCode.FAILED
+
+
+def _show_page(old: Build, new: Build) -> None:
+    """Write the page of two builds and say where it is, or why there is none: what differs is told already."""
+    from builder.compare.page import write_page
+    from builder.errors import StoreError
+    from builder.report.lines import harmless, paint
+
+    if old.folder.resolve() == new.folder.resolve():
+        return
+    try:
+        print(f"page     {harmless(str(write_page([old, new])[0]))}")
+    except StoreError as error:
+        print(f"{paint('note', 'yellow', sys.stderr)}: no page: {harmless(error.message)}", file=sys.stderr)

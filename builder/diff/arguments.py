@@ -1,4 +1,4 @@
-"""The command line of `diff`."""
+"""The command line of `diff` and of `compare`: words that name builds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,49 @@ from typing import NoReturn
 
 from builder.errors import UsageError, did_you_mean
 
-__all__ = ["Request", "parse"]
+__all__ = ["NAMES", "Form", "Request", "parse"]
 
-_USAGE = "python -m builder diff A B"
 _SETTINGS = ("output", "store")
 _OUTPUTS = ("json", "text")
+NAMES = (
+    "the name of a recipe (its newest build that ended built or deferred), NAME@TIME, NAME@previous, or the folder of "
+    "a build or of one job of a sweep"
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a verb that takes builds looks like: its usage, help, and how many builds it takes."""
+
+    verb: str
+    usage: str
+    description: str
+    epilog: str
+    fewest: int
+    most: int
+    settings: Sequence[str] = _SETTINGS
+
+    @property
+    def shortest(self) -> str:
+        return f"python -m builder {self.verb} A B"
+
+
+_DIFF = Form(
+    verb="diff",
+    usage="python -m builder diff A [B] [output=json] [store=FOLDER]",
+    description="Show what differs between two builds and why: options, key parts, tools, bytes, graphs, numbers; and "
+    "write the page that compare makes of them.",
+    epilog=f"A and B are each {NAMES}. One name alone compares NAME@previous with NAME@latest. Exit code: 0 the "
+    "results are equal (every status, every byte of artifacts and evaluations; cached is as good as built, and "
+    "measured times never count), 1 they differ or cannot be read, 2 the command is wrong.",
+    fewest=1,
+    most=2,
+)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for: one word or two that name builds."""
+    """What the user asked for: words that name builds."""
 
     builds: Sequence[str]
     json: bool
@@ -28,48 +61,46 @@ class Request:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"diff: {message}", f"write {_USAGE}")
+        raise UsageError(f"{self.prog.rpartition(' ')[2]}: {message}")
 
 
-def parse(arguments: Sequence[str]) -> Request | None:
+def parse(arguments: Sequence[str], form: Form = _DIFF) -> Request | None:
     """Read the command line; return None where help was asked for and printed. Raises UsageError."""
-    parser = _parser()
+    parser = _parser(form)
     known, extra = parser.parse_known_args(list(arguments))
     if known.help:
         parser.print_help(sys.stdout)
         return None
     if extra:
-        raise UsageError(f"diff: there is no option '{extra[0]}'", f"write {_USAGE} output=json")
+        raise UsageError(f"{form.verb}: there is no option '{extra[0]}'", f"write {form.shortest} output=json")
     builds = [word for word in known.words if "=" not in word or "/" in word.partition("=")[0]]
-    settings = _settings([word for word in known.words if word not in builds])
-    if not 1 <= len(builds) <= 2:
-        raise UsageError(f"diff: expected two builds, got {len(builds)}", f"write {_USAGE}")
+    settings = _settings([word for word in known.words if word not in builds], form)
+    if not form.fewest <= len(builds) <= form.most:
+        count = "two builds" if form.most == 2 else "two builds or more"
+        raise UsageError(f"{form.verb}: expected {count}, got {len(builds)}", f"write {form.shortest}")
     return Request(builds, settings.get("output") == "json", settings.get("store"))
 
 
-def _settings(words: Sequence[str]) -> dict[str, str]:
+def _settings(words: Sequence[str], form: Form) -> dict[str, str]:
     settings: dict[str, str] = {}
     for word in words:
         name, _, value = word.partition("=")
-        if name not in _SETTINGS:
-            raise UsageError(f"diff: there is no setting '{name}'", did_you_mean(name, _SETTINGS))
+        if name not in form.settings:
+            raise UsageError(f"{form.verb}: there is no setting '{name}'", did_you_mean(name, form.settings))
         settings[name] = value
     output = settings.get("output", "text")
     if output not in _OUTPUTS:
-        raise UsageError(f"diff: output: expected text or json, got '{output}'", did_you_mean(output, _OUTPUTS))
+        hint = did_you_mean(output, _OUTPUTS)
+        raise UsageError(f"{form.verb}: output: expected text or json, got '{output}'", hint)
     return settings
 
 
-def _parser() -> _Parser:
+def _parser(form: Form) -> _Parser:
     parser = _Parser(
-        prog="python -m builder diff",
-        usage="python -m builder diff A [B] [output=json] [store=FOLDER]",
-        description="Show what differs between two builds and why: options, key parts, tools, bytes, graphs, numbers.",
-        epilog="A and B are each the name of a recipe (its newest build that ended built or deferred), NAME@TIME, "
-        "NAME@previous, or the folder of a build or of one job of a sweep. One name alone compares NAME@previous with "
-        "NAME@latest. Exit code: 0 the results are equal (every status, every byte of artifacts and evaluations; "
-        "cached is as good as built, and measured times never count), 1 they differ or cannot be read, 2 the command "
-        "is wrong.",
+        prog=f"python -m builder {form.verb}",
+        usage=form.usage,
+        description=form.description,
+        epilog=form.epilog,
         add_help=False,
         allow_abbrev=False,
     )

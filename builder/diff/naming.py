@@ -53,7 +53,7 @@ def find_two(words: Sequence[str]) -> tuple[Build, Build]:
         return find(f"{name}@previous"), find(f"{name}@latest")
     find(name)
     raise UsageError(
-        f"diff: nothing says what '{name}' is compared with",
+        f"nothing says what '{name}' is compared with",
         "name a second build; only the name of a recipe can stand alone",
     )
 
@@ -83,13 +83,13 @@ def _of_recipe(name: str, which: str) -> Path:
     if which in times:
         return OUTPUTS / name / which
     near = difflib.get_close_matches(which, [*times, "latest", "previous"], n=1)
-    raise UsageError(f"diff: '{name}' has no build '{which}'", did_you_mean(which, near or times[-_FEW:]))
+    raise UsageError(f"'{name}' has no build '{which}'", did_you_mean(which, near or times[-_FEW:]))
 
 
 def _latest(name: str, times: Sequence[str]) -> str:
     newest = (OUTPUTS / name / "latest").resolve().name
     if newest not in times:
-        raise UsageError(f"diff: no build of '{name}' ended built or deferred", f"name one: {name}@{times[-1]}")
+        raise UsageError(f"no build of '{name}' ended built or deferred", f"name one: {name}@{times[-1]}")
     return newest
 
 
@@ -100,7 +100,7 @@ def _previous(name: str, times: Sequence[str]) -> str:
             return time
     others = ", ".join(f"{name}@{time}" for time in times[-_FEW:] if time != newest)
     raise UsageError(
-        f"diff: '{name}' has no build before {newest} that ended built or deferred",
+        f"'{name}' has no build before {newest} that ended built or deferred",
         f"name two builds; there is also {others}" if others else "build it again with a change, or name two builds",
     )
 
@@ -123,9 +123,9 @@ def _unknown(word: str, name: str) -> UsageError:
         if word and folder.is_dir():
             inside = sorted(path.parent for path in folder.glob(f"*/{_MANIFEST}"))
             hint = f"name one inside it: {inside[0]}" if inside else "a build lies in outputs/NAME/TIME"
-            return UsageError(f"diff: {folder} is not the folder of one build: it has no {_MANIFEST}", hint)
+            return UsageError(f"{folder} is not the folder of one build: it has no {_MANIFEST}", hint)
     names = [each.name for each in OUTPUTS.iterdir() if _times(each.name)] if OUTPUTS.is_dir() else []
-    return UsageError(f"diff: there is no build '{word}'", did_you_mean(name, names))
+    return UsageError(f"there is no build '{word}'", did_you_mean(name, names))
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -94,6 +94,9 @@ class Engine:
         ahead = (node for node in nodes if node.outcome is None)
         try:
             self._warm(nodes)
+            self._settle_all()
+            for there in {id(node.there): node.there for node in nodes if node.there}.values():
+                there.check_named(self._planner)  # before anything runs
             while self._ready or self._startable or self._measuring or self._running:
                 self._settle_all()
                 self._start_all()

@@ -31,6 +31,15 @@ class There:
         for node in self._nodes:
             node.there = self
 
+    def check_named(self, planner: Planner) -> None:
+        """Raise RecipeError as soon as it is known that the device which the target names sent nothing, and others did.
+
+        What waits for an engine has the engine in its key: no result tells of it and not of the engine.
+        """
+        engines = [each for each in self._waiting(planner) if each.action.makes_engine]
+        if engines and len(engines) == sum(node.action.makes_engine for node in self._nodes):
+            planner.check_named(engines)
+
     def decision(self, node: Node, planner: Planner) -> Decision | None:
         """Return what became of a node on the chosen device; None where nothing came of it, or there is no device.
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from builder.device.fit import misfit
 from builder.device.itself import program_digest
@@ -20,18 +21,17 @@ from builder.engine.events import Events
 from builder.engine.node import Node, Outcome
 from builder.engine.schedule import Engine
 from builder.errors import BuilderError, StepError, UsageError
+from builder.kit.pack import engine_target
 from builder.kit.result import DOCUMENT, Result
 from builder.outcomes import Status
 from builder.plan.action import Action
 from builder.plan.decide import Planner
 from builder.plan.keys import key_of
 from builder.plan.report import Planned
-from builder.specs import Target
 from builder.step import Kind
 from builder.store.actions import Record
 from builder.store.devices import Entry
 from builder.store.store import Store
-from builder.typed import to_plain
 
 __all__ = ["check_keys", "file_result", "is_filed"]
 
@@ -58,7 +58,7 @@ def check_keys(result: Result, planned: Sequence[Planned], planner: Planner) -> 
                 f" {portable[:12]} in the result{f'; {changed}' if changed else ''}",
                 "build again, and take the new kit to the device",
             )
-    _check_device(result, planned[0].decision.action.target)
+    _check_device(result, _device_target(planned))
     if result.program != program_digest():
         raise UsageError("this result was made by another program than its key says", _AGAIN)
     for name in result.built:
@@ -69,11 +69,19 @@ def check_keys(result: Result, planned: Sequence[Planned], planner: Planner) -> 
         _check_sent(result, ours[name].decision.action)
 
 
-def _check_device(result: Result, target: Target) -> None:
+def _device_target(planned: Sequence[Planned]) -> dict[str, Any]:
+    """Return the target as its kit says it: an engine that was built here is loaded by its own version alone."""
+    target = planned[0].decision.action.target
+    built = [each.decision.record for each in planned if each.decision.action.makes_engine and not each.portable]
+    versions = [str(record.facts.get(target.runtime, "")) for record in built[:1] if record]
+    return engine_target(target, *versions)
+
+
+def _check_device(result: Result, target: Mapping[str, Any]) -> None:
     """Raise UsageError where a result comes from what is not the target, as the device's own program would."""
-    facts = {str(target.runtime): "", "features": "", **result.device}  # none, where it says none
-    if other := misfit(to_plain(target), facts):
-        words = f"the recipe is for {target.name}, {other[0]}; the result is of {facts['name']}, which {other[1]}"
+    facts = {str(target["runtime"]): "", "features": "", **result.device}  # none, where it says none
+    if other := misfit(target, facts):
+        words = f"the recipe is for {target['name']}, {other[0]}; the result is of {facts['name']}, which {other[1]}"
         raise UsageError(words, "resume the kit on such a device, or build for this one: target=NAME")
 
 

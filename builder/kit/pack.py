@@ -21,11 +21,12 @@ from builder.kit.commands import commands
 from builder.kit.program import SCRIPT, write_program
 from builder.outcomes import Status
 from builder.recipe.schema import Machine, Recipe
+from builder.specs import Target
 from builder.step import Kind
 from builder.store.store import Store
 from builder.typed import to_plain
 
-__all__ = ["pack", "wants_kit"]
+__all__ = ["engine_target", "pack", "wants_kit"]
 
 _STEPS = ("compile", "evaluate", "benchmark")  # that it does
 _SETTING = re.compile(r"[+~]*(\w+(?:\.\w+)*)")
@@ -73,6 +74,11 @@ def pack(
     return document
 
 
+def engine_target(target: Target, version: str = "") -> dict[str, Any]:
+    """Return a target in plain words, of that version of the runtime which alone loads an engine, where one is said."""
+    return {**to_plain(target), **({"runtime_versions": f"=={version}"} if version else {})}
+
+
 def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
     """Return kit.json without the files and its digest."""
     from builder.onnxtools.files import load
@@ -85,9 +91,8 @@ def _facts(recipe: Recipe, nodes: Sequence[Node], kit: Path) -> dict[str, Any]:
     described = {name: {"folder": folders[name], "precisions": sorted(precisions_of(models[name]))} for name in models}
     compiled = _compiled(nodes)
     given = to_plain(getattr(compiled and compiled.action.options, "profiles", {}))
-    target, engine = to_plain(recipe.target), _engine(recipe, compiled)
-    if engine and engine["version"]:  # no other one loads it
-        target["runtime_versions"] = f"=={engine['version']}"
+    engine = _engine(recipe, compiled)
+    target = engine_target(recipe.target, engine["version"] if engine else "")
     return {
         "schema": SCHEMA,
         "builder": __version__,

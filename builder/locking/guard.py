@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 
 from builder.engine.events import Event, Events
 from builder.engine.node import Node, Outcome
-from builder.errors import DataError, LockError, SourceError
+from builder.errors import BuilderError, DataError, LockError, SourceError
 from builder.locking.document import LockFile, external_names, lock_path, read_lock
 from builder.locking.drift import differences, incomparable, versions, words
 from builder.locking.inputs import inputs_of
@@ -24,7 +24,7 @@ from builder.plan.keys import Facts
 from builder.recipe.schema import Recipe
 from builder.store.statcache import StatCache
 
-__all__ = ["Guard", "drift_ahead", "lock_command"]
+__all__ = ["Guard", "drift_ahead", "lock_command", "lock_refusal"]
 
 _OFF = ("", "0", "false")  # what CI may be set to and still mean no
 _DIGITS = 12  # of a digest
@@ -102,6 +102,17 @@ def drift_ahead(recipe: Recipe, warn: Callable[[str], None]) -> list[str]:
         else:
             return differences(lock, inputs_of(recipe, actions, Facts(stats), external_names(lock))) if lock else []
     return []
+
+
+def lock_refusal(recipe: Recipe) -> BuilderError | None:
+    """Return why one of several recipes cannot be held to its lock, if it cannot: the others can be built."""
+    try:
+        guard = Guard.find([recipe], Events())
+        with closing(StatCache()) as stats:
+            guard.check([recipe], [graph(recipe)], Facts(stats))
+    except (LockError, SourceError, DataError) as error:
+        return error
+    return None
 
 
 def lock_command(recipe: Recipe) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder.errors import StepError
-from builder.measure.process import Subject
+from builder.measure.energy import Counter
+from builder.measure.process import Subject, untimed
 from builder.measure.ratio import Ratio, fewest, median, ratio
 
-__all__ = ["Schedule", "Series", "measure", "ratios_of"]
+__all__ = ["Schedule", "Series", "measure", "ratios_of", "undisturbed"]
 
 _HALF_WIDTH = 0.02  # blocks are taken until every ratio is known this well
 _BLOCK_NS = 20_000_000  # shorter blocks would mostly measure the change from one subject to the other
@@ -50,6 +51,17 @@ class Series:
     execution: dict[str, Any] = field(default_factory=dict)  # what really ran, see runtimes.interface.Execution
     blocks_ns: list[list[int]] = field(default_factory=list)
     refused: int = 0  # blocks taken again because another subject was not asleep
+    memory_loaded_mib: float | None = None  # before the first run
+    first_inference_ms: float | None = None
+    shapes: dict[str, list[int]] = field(default_factory=dict)  # of the inputs
+    joules: float | None = None  # of `metered_runs`
+    metered_runs: int = 0
+    interruptions: int | None = None  # of its blocks, by the system
+
+    @property
+    def energy_mj(self) -> float | None:
+        """Return the energy of one run in mJ; None where nothing counts it."""
+        return None if self.joules is None else 1e3 * self.joules / self.metered_runs
 
     @property
     def medians_ms(self) -> list[float]:
@@ -63,13 +75,17 @@ class Series:
 
 
 def measure(
-    subjects: Sequence[Subject], schedule: Schedule, progress: Callable[[int, int, str], None]
+    subjects: Sequence[Subject],
+    schedule: Schedule,
+    progress: Callable[[int, int, str], None],
+    counter: Counter | None = None,
 ) -> tuple[list[Series], list[Ratio]]:
     """Return each subject's runs, and the ratio of every subject to each one before it, those to the first ahead.
 
     Blocks alternate, in reverse order every other round, so that a drift of the machine falls on all alike. They are
     taken until each ratio's interval is within 2 % of its value (a fixed width, whose coverage stopping does not spoil
-    in the limit: Chow and Robbins, Annals of Mathematical Statistics 36, 1965) or the time is over.
+    in the limit: Chow and Robbins, Annals of Mathematical Statistics 36, 1965) or the time is over. Where there is a
+    counter, each subject gets the energy of its own blocks.
     """
     loaded = [subject.load(schedule.warmup_runs, schedule.max_seconds / 10) for subject in subjects]
     runs = schedule.runs_per_block([load.pop("run_ns") for load in loaded])
@@ -78,15 +94,17 @@ def measure(
     ratios: list[Ratio] = []
     least = schedule.blocks * len(subjects)
     order = list(zip(subjects, series, strict=True))
+    interrupted = [subject.interruptions() for subject in subjects]
     while not _done(series, ratios, schedule, time.monotonic() > end):
         for subject, one in order:
             others = [other for other in subjects if other is not subject]
-            one.blocks_ns.append(_undisturbed(subject, others, runs, one))
+            one.blocks_ns.append(undisturbed(subject, others, runs, one, counter))
             done = sum(len(each.blocks_ns) for each in series)
             progress(done, max(done, least), subject.name)
         order.reverse()
         ratios = ratios_of(series, schedule.confidence)
-    for subject, one in zip(subjects, series, strict=True):
+    for subject, one, before in zip(subjects, series, interrupted, strict=True):
+        one.interruptions = max(0, subject.interruptions() - before)
         one.memory_mib = max(0.0, subject.memory_mib())
         one.execution = subject.execution()
     return series, ratios
@@ -111,23 +129,31 @@ def ratios_of(series: Sequence[Series], confidence: float) -> list[Ratio]:
     ]
 
 
-def _undisturbed(subject: Subject, others: Sequence[Subject], runs: int, series: Series) -> list[int]:
+def undisturbed(
+    subject: Subject, others: Sequence[Subject], runs: int, series: Series, counter: Counter | None
+) -> list[int]:
     """Return a block during which no other subject used more than 1 % of a processor."""
     share, awake = 0.0, ""
     for _ in range(_ATTEMPTS):
         _settle(others)
         before = [other.processor_ns() for other in others]
+        read = counter.read() if counter else ()
         start_ns = time.perf_counter_ns()
         samples = subject.block(runs)
         wall_ns = time.perf_counter_ns() - start_ns
+        spent = counter.spent(read, counter.read()) if counter else 0.0
         used = [(other.processor_ns() - ns, other.name) for other, ns in zip(others, before, strict=True)]
         most_ns, awake = max(used, default=(0, ""))
         share = most_ns / wall_ns
         if share <= _IDLE:
+            if counter:
+                series.joules = (series.joules or 0.0) + spent
+                series.metered_runs += runs + untimed(runs)
             return samples
         series.refused += 1
+    what = f"'{awake}' used {share:.0%} of a processor while '{subject.name}' was timed"
     raise StepError(
-        f"benchmark: '{awake}' used {share:.0%} of a processor while '{subject.name}' was timed, in {_ATTEMPTS} tries",
+        f"{subject.step}: {what}, in {_ATTEMPTS} tries",
         "a subject must sleep while another one runs; does its runtime keep threads spinning?",
     )
 

@@ -17,24 +17,31 @@ __all__ = ["in_words", "subject_entry", "write_documents"]
 _SHOWN = 2000  # samples of each subject in measurement.json, for the report's scatter; pytest-benchmark.json has all
 
 
-def subject_entry(series: Series, size_bytes: int, *, threads: int, batch: int, confidence: float) -> dict[str, Any]:
-    """Return what measurement.json holds of a subject."""
+def subject_entry(
+    series: Series, size_bytes: int, *, threads: int, batch: int, confidence: float, cores: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Return what measurement.json holds of a subject; `cores` are those it was kept on, none: any."""
     samples = series.samples_ms
     every = -(-len(samples) // _SHOWN)
     return {
         "name": series.name,
         **series.execution,
         "threads": threads,
+        "cores": list(cores),
         "batch": batch,
         **summary(samples),
         "p50_interval_of": "block medians",  # neighbouring runs are too alike for an interval from single ones
         "p50_interval_ms": [round(end, 6) for end in median_interval(series.medians_ms, confidence)],
         "warmup_runs": series.warmup_runs,
         "load_ms": round(series.load_ms, 3),
-        "memory_mib": None if series.memory_mib is None else round(series.memory_mib, 2),
+        "first_inference_ms": _rounded(series.first_inference_ms, 3),
+        "memory_loaded_mib": _rounded(series.memory_loaded_mib, 2),
+        "memory_mib": _rounded(series.memory_mib, 2),
+        "energy_mj": _rounded(series.energy_mj, 4),
         "bytes": size_bytes,
         "blocks_ms": [round(value, 6) for value in series.medians_ms],
         "blocks_refused": series.refused,
+        "interruptions": series.interruptions,
         "samples_ms": [round(value, 6) for value in samples[::every]],
         "samples_every": every,
     }
@@ -68,8 +75,14 @@ def in_words(document: Mapping[str, Any], ratios: Sequence[Ratio]) -> dict[str, 
         facts[name] = f"{_latency(subjects[name])}, beside the candidate {to[name, 'candidate'].short}"
     if document["noisy"]:
         worst = max(each.half_width for each in ratios if each.noisy)
-        facts["noisy"] = f"too noisy to rank (+-{worst:.0%}): it will be measured again next time"
+        why = str(document["noisy"]).partition(": ")[2]
+        again = "it will be measured again next time"
+        facts["noisy"] = f"too noisy to rank (+-{worst:.0%}): {f'{why} Then {again}' if why else again}"
     return facts
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _latency(subject: Mapping[str, Any]) -> str:

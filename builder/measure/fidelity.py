@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log10, sqrt
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import StepError
 from builder.measure.metrics import THRESHOLD, probabilities
+from builder.measure.sums import Sums
 from builder.specs import Task
 
 if TYPE_CHECKING:
@@ -37,28 +37,21 @@ class Fidelity:
 
 def fidelity(reference: NDArray[Any], candidate: NDArray[Any], task: Task) -> Fidelity:
     """Compare outputs [n, ...]. Raises StepError where their shapes differ or a value is not finite."""
-    import numpy as np
-
     if reference.shape != candidate.shape:
         raise StepError(
             f"the reference's output is of shape {list(reference.shape)}, the candidate's {list(candidate.shape)}"
         )
-    signal = noise = other = product = largest = 0.0
+    sums = Sums()
     for start in range(0, len(reference), ROWS):
-        ours = _finite(reference[start : start + ROWS], "reference")
-        theirs = _finite(candidate[start : start + ROWS], "candidate")
-        difference = ours - theirs
-        signal += float(np.square(ours).sum())
-        other += float(np.square(theirs).sum())
-        noise += float(np.square(difference).sum())
-        product += float((ours * theirs).sum())
-        largest = max(largest, float(np.abs(difference).max()))
+        sums.add(
+            _finite(reference[start : start + ROWS], "reference"), _finite(candidate[start : start + ROWS], "candidate")
+        )
     return Fidelity(
-        snr_db=10 * log10(signal / noise) if signal and noise else None,
-        cosine=min(1.0, product / sqrt(signal * other)) if signal and other else None,
+        snr_db=sums.snr_db,
+        cosine=sums.cosine,
         agreement=_agreement(reference, candidate, task),
-        max_abs_difference=largest,
-        identical=largest == 0.0,
+        max_abs_difference=sums.largest,
+        identical=sums.largest == 0.0,
     )
 
 

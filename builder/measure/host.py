@@ -12,7 +12,7 @@ from builder import __version__
 from builder.processor import instruction_set
 from builder.runtimes.cpuinfo import cpuinfo, processor_name
 
-__all__ = ["fingerprint", "host", "instruction_set", "load_average"]
+__all__ = ["fingerprint", "host", "instruction_set", "load_average", "virtual_machine"]
 
 _CPUS = Path("/sys/devices/system/cpu")
 
@@ -39,11 +39,16 @@ def host() -> dict[str, Any]:
     facts["logical_cores"] = os.cpu_count()
     facts["physical_cores"] = _physical_cores()
     facts["governor"] = _read(_CPUS / "cpu0/cpufreq/scaling_governor")
-    facts["virtual_machine"] = "hypervisor" in cpuinfo().get("flags", "").split()
+    facts["virtual_machine"] = virtual_machine()
     facts["kernel"] = platform.release()
     facts["os"] = _os()
     facts["versions"] = {"python": python, **_versions()}
     return facts
+
+
+def virtual_machine() -> bool:
+    """Tell whether the processor says that it is a part of another machine's."""
+    return "hypervisor" in cpuinfo().get("flags", "").split()
 
 
 def load_average() -> list[float]:

@@ -19,7 +19,7 @@ from builder.child import command
 from builder.errors import ModelError, StepError
 from builder.measure.subject import SCRIPT
 
-__all__ = ["Subject"]
+__all__ = ["Subject", "untimed"]
 
 _DOING = {"load": "loading the model", "block": "running the model", "execution": "saying what ran"}
 
@@ -27,11 +27,13 @@ _DOING = {"load": "loading the model", "block": "running the model", "execution"
 class Subject:
     """An artifact in a process of its own, asleep unless asked; leaving the `with` block ends the process.
 
-    `spec` is what `builder.measure.subject` reads: threads, device, batch, seed, shapes, constants, states.
+    `spec` is what `builder.measure.subject` reads: threads, device, batch, seed, shapes, constants, states, and `cores`
+    where it may use only some processors.
     Raises ModelError where the artifact's runtime cannot run it, StepError where the process dies.
     """
 
     script = SCRIPT
+    step = "benchmark"  # the one that measures, in errors
 
     def __init__(self, name: str, folder: Path, spec: Mapping[str, Any]) -> None:
         self.name = name
@@ -76,12 +78,12 @@ class Subject:
         return self._process.pid
 
     def load(self, warmup_runs: int, warmup_seconds: float) -> dict[str, Any]:
-        """Load, warm up with so many runs or for so long; return load_ms, run_ns, warmup_runs."""
+        """Load, warm up with so many runs or for so long; return load_ms, run_ns, warmup_runs and what else is told."""
         return self._ask("load", spec=self._spec, warmup_runs=warmup_runs, warmup_seconds=warmup_seconds)
 
     def block(self, runs: int) -> list[int]:
         """Return the latency of this many runs in ns, after a tenth as many that are not timed."""
-        reply = self._ask("block", runs=runs, untimed=-(-runs // 10))
+        reply = self._ask("block", runs=runs, untimed=untimed(runs))
         return [int(sample) for sample in reply["ns"]]
 
     def memory_mib(self) -> float:
@@ -99,6 +101,14 @@ class Subject:
             raise self._died("asleep")
         return time.clock_gettime_ns(clock.value)
 
+    def interruptions(self) -> int:
+        """Return how often the system took the processor from one of its threads (involuntary context switches)."""
+        count = 0
+        for status in Path(f"/proc/{self.pid}/task").glob("*/status"):
+            with suppress(OSError):  # a thread that has just ended
+                count += int(status.read_text(encoding="utf-8").partition("nonvoluntary_ctxt_switches:")[2])
+        return count
+
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         try:
             self._requests.write(json.dumps({"do": do, **arguments}) + "\n")
@@ -113,7 +123,7 @@ class Subject:
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             kind = ModelError if reply["model"] else StepError
-            raise kind(f"benchmark: '{self.name}': {reply['error']}", reply["hint"])
+            raise kind(f"{self.step}: '{self.name}': {reply['error']}", reply["hint"])
         return reply
 
     def _died(self, doing: str) -> StepError:
@@ -122,7 +132,12 @@ class Subject:
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
         hint = "it may have run out of memory" if code == -signal.SIGKILL else last
-        return StepError(f"benchmark: the process of '{self.name}' {how} while {doing}", hint)
+        return StepError(f"{self.step}: the process of '{self.name}' {how} while {doing}", hint)
+
+
+def untimed(runs: int) -> int:
+    """Return how many runs go ahead of a block of so many."""
+    return -(-runs // 10)
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from builder.runtimes.interface import Loaded
 
-__all__ = ["SCRIPT", "Runner", "die_with", "main"]
+__all__ = ["SCRIPT", "Runner", "check_cores", "die_with", "main"]
 
 SCRIPT = Path(__file__).resolve()
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -46,6 +46,7 @@ class Runner:
         start = time.perf_counter_ns()
         self._session = runtime.load(folder, threads=spec["threads"], spin=False, device=spec["device"])
         load_ms = (time.perf_counter_ns() - start) / 1e6
+        loaded = self.memory()["memory_mib"]
         self._feed = made_up(
             self._session.inputs,
             shapes=spec["shapes"],
@@ -57,7 +58,14 @@ class Runner:
         warmup = self._warm_up(warmup_runs, warmup_seconds)
         gc.collect()
         gc.disable()  # as timeit does: collections are no part of a run
-        return {"load_ms": load_ms, "run_ns": min(warmup), "warmup_runs": len(warmup)}
+        return {
+            "load_ms": load_ms,
+            "memory_loaded_mib": max(0.0, loaded),
+            "first_inference_ms": warmup[0] / 1e6,
+            "run_ns": min(warmup),
+            "warmup_runs": len(warmup),
+            "shapes": {name: list(array.shape) for name, array in self._feed.items()},
+        }
 
     def block(self, runs: int, untimed: int) -> dict[str, Any]:
         """Run and time; the untimed first runs take the caches back that another subject had."""
@@ -96,6 +104,16 @@ def peak_kib() -> int:
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
+def check_cores(cores: Sequence[int]) -> None:
+    """Raise StepError where this process may not use one of these processors, as they are numbered by the system."""
+    from builder.errors import StepError
+
+    allowed = sorted(os.sched_getaffinity(0))
+    if missing := [core for core in cores if core not in allowed]:
+        words = ", ".join(str(core) for core in missing)
+        raise StepError(f"cores: there is no processor {words} to use here, only {', '.join(map(str, allowed))}")
+
+
 def main(runner: Runner) -> None:
     """Answer requests until there are no more."""
     parent, requests_fd, replies_fd = (int(word) for word in sys.argv[1:])
@@ -111,6 +129,9 @@ def _answer(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
     from builder.errors import BuilderError, ModelError
 
     try:
+        if cores := request.get("spec", {}).get("cores"):  # before anything starts a thread
+            check_cores(cores)
+            os.sched_setaffinity(0, cores)
         reply: dict[str, Any] = getattr(runner, request.pop("do"))(**request)
     except BuilderError as error:
         return {"error": error.message, "hint": error.hint, "model": isinstance(error, ModelError)}

@@ -12,7 +12,7 @@ from builder.digest import digest_json
 from builder.errors import BuilderError
 from builder.outcomes import Reproducible, Status
 from builder.plan.action import Action
-from builder.plan.devices import Made, OfDevice, Sent, Waiting, by_device, choose
+from builder.plan.devices import Made, OfDevice, Sent, Waiting, by_device, choose, find_named
 from builder.plan.devices import in_words as on_device
 from builder.plan.keys import Facts, key_of, key_parts
 from builder.plan.portable import device_parts, portable_parts
@@ -127,7 +127,8 @@ class Planner:
         if not waiting:
             return {}
         wanted, target = [each.action.name for each in waiting], waiting[0].action.target
-        device, note = choose(by_device(self._sent(waiting)), wanted, target)
+        found, lost = self._sent(waiting)
+        device, note = choose(by_device(found), wanted, target, lost)
         if note:
             self._note(note)
         return {each.action.name: decided for each in waiting if device and (decided := _decided(each.action, device))}
@@ -193,17 +194,26 @@ class Planner:
         """Return why the target's device is not here."""
         return self._facts.device(action)[1]
 
-    def _sent(self, waiting: Sequence[Waiting]) -> list[Sent]:
-        """Return what came from devices; a result of which anything is gone from the store counts for nothing."""
+    def check_named(self, waiting: Sequence[Waiting]) -> None:
+        """Raise RecipeError where the device that the target names sent nothing of these, and others did."""
+        waiting = [each for each in waiting if not self.asked_for(each.action)]
+        if waiting and (target := waiting[0].action.target).device:
+            found, lost = self._sent(waiting)
+            find_named(by_device(found), target, lost)
+
+    def _sent(self, waiting: Sequence[Waiting]) -> tuple[list[Sent], list[Entry]]:
+        """Return what came from devices, and the results that count for nothing: anything of them is gone."""
         entries = {entry.result: entry for each in waiting for entry in self._store.devices.find(each.portable)}
-        found = []
+        found, lost = [], []
         for entry in entries.values():
             made = self._made(waiting, entry)
             if all(each.action.name in made for each in waiting if each.portable in entry.siblings):
                 keys = {each.action.name: each.portable for each in waiting}
                 failed = {name: entry.failed[key] for name, key in keys.items() if key in entry.failed}
                 found.append(Sent(entry, made, failed))
-        return found
+            else:
+                lost.append(entry)
+        return found, lost
 
     def _made(self, waiting: Iterable[Waiting], entry: Entry) -> dict[str, Made]:
         """Return what is in the store of the actions of one result."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,18 @@ from builder.store.actions import Record
 from builder.store.devices import Entry
 from builder.typed import to_plain
 
-__all__ = ["Made", "OfDevice", "Sent", "Waiting", "by_device", "choose", "in_words", "label_of", "setting"]
+__all__ = [
+    "Made",
+    "OfDevice",
+    "Sent",
+    "Waiting",
+    "by_device",
+    "choose",
+    "find_named",
+    "in_words",
+    "label_of",
+    "setting",
+]
 
 # Words that Hydra's grammar takes as they are: no number, and not one of true, false, null, nan and inf alone.
 _PLAIN = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*", re.IGNORECASE)
@@ -80,22 +91,19 @@ def by_device(found: Sequence[Sent]) -> list[OfDevice]:
     return [OfDevice(theirs) for theirs in devices.values()]
 
 
-def choose(found: Sequence[OfDevice], wanted: Collection[str], target: Target) -> tuple[OfDevice | None, str]:
+def choose(
+    found: Sequence[OfDevice], wanted: Collection[str], target: Target, lost: Sequence[Entry] = ()
+) -> tuple[OfDevice | None, str]:
     """Return what the only device sent, or the one that `target.device` names; None where there is none.
 
     A device that is not what the target says counts for nothing, and one that sent all that is wanted before one that
-    did not: then the second value says so. Raises RecipeError where several could be meant, or none is called so.
+    did not: then the second value says so. `lost` are the results of which bytes are gone. Raises RecipeError where
+    several could be meant, or none is called so.
     """
-    if not found:
-        return None, ""
-    found = [each for each in found if misfit(to_plain(target), each.entry.device) is None]
-    if not found:
-        return None, ""
-    entries = [each.entry for each in found]
-    labels = {label_of(each.entry, entries): each for each in found}
-    named = {label: each for label, each in labels.items() if _is_named(target.device, each.entry)}
+    named = find_named(found, target, lost)
     if not named:
-        raise RecipeError(f"target.device: nothing came from '{target.device}'", did_you_mean(target.device, labels))
+        gone = _meant(lost, target)
+        return None, "; ".join(_gone(gone)) if gone else ""
     meant = {label: each for label, each in named.items() if not each.lacks(wanted)} or named
     if len(meant) == 1:
         [(label, one)] = meant.items()
@@ -106,6 +114,38 @@ def choose(found: Sequence[OfDevice], wanted: Collection[str], target: Target) -
         f"{who} sent results for target '{target.name}': {', '.join(map(repr, several))}",
         f"name one: {shlex.quote(setting(several[0]))}",
     )
+
+
+def find_named(found: Sequence[OfDevice], target: Target, lost: Sequence[Entry] = ()) -> dict[str, OfDevice]:
+    """Return the devices that are as the target says, or the one that `target.device` names, by what tells them apart.
+
+    Raises RecipeError where others sent results and that one did not, or not any more: its bytes are `lost`.
+    """
+    found = [each for each in found if _fits(each.entry, target)]
+    entries = [each.entry for each in found]
+    labels = {label_of(each.entry, entries): each for each in found}
+    exact = {label: each for label, each in labels.items() if target.device and each.entry.name == target.device}
+    named = exact or {label: each for label, each in labels.items() if _is_named(target.device, each.entry)}
+    if found and not named:
+        if gone := _meant(lost, target):
+            words, hint = _gone(gone)
+            raise RecipeError(f"target.device: {words}", hint)
+        raise RecipeError(f"target.device: nothing came from '{target.device}'", did_you_mean(target.device, labels))
+    return named
+
+
+def _fits(entry: Entry, target: Target) -> bool:
+    return misfit(to_plain(target), entry.device) is None
+
+
+def _meant(entries: Iterable[Entry], target: Target) -> list[Entry]:
+    return [each for each in entries if _fits(each, target) and _is_named(target.device, each)]
+
+
+def _gone(lost: Sequence[Entry]) -> tuple[str, str]:
+    """Say whose results are no longer there, and what brings them back."""
+    who = " and ".join(dict.fromkeys(f"'{each.name}' sent on {each.taken_at[:10]}" for each in lost))
+    return f"what {who} is gone from this store", "import it again: python -m builder resume --import RESULT"
 
 
 def _is_named(wanted: str, entry: Entry) -> bool:
@@ -130,7 +170,17 @@ def in_words(entry: Entry, *, made: str) -> str:
 
 
 def label_of(entry: Entry, entries: Sequence[Entry]) -> str:
-    """Return a device's name; where another has the same, with the fact that differs: `Jetson Orin Nano@15W`."""
+    """Return a device's name; where another has the same, with the fact that differs: `Jetson Orin Nano@15W`.
+
+    Where that is another's name or reads the same for another, it is the digest of the facts instead.
+    """
+    label, others = _in_facts(entry, entries), [each for each in entries if each.identity != entry.identity]
+    if label != entry.name and any(label in (each.name, _in_facts(each, entries)) for each in others):
+        return f"{entry.name}@{entry.identity[:_DIGITS]}"
+    return label
+
+
+def _in_facts(entry: Entry, entries: Sequence[Entry]) -> str:
     others = [each for each in entries if each.name == entry.name and each.identity != entry.identity]
     known = (*_FIRST, *sorted({key for each in (entry, *others) for key in each.device} - {*_FIRST}))
     differ = [key for key in known if any(_fact(each, key) != _fact(entry, key) for each in others)]

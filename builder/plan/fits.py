@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import RecipeError, TargetError
@@ -20,12 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["asked_of", "check_options", "refusal", "refuse_options"]
 
 
-def refuse_options(recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]]) -> None:
-    """Raise TargetError, with its place, where an option asks for what the recipe's target cannot do."""
+def refuse_options(
+    recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]], note: Callable[[str], None] = lambda _: None
+) -> None:
+    """Raise TargetError, with its place, where an option asks for what the recipe's target cannot do.
+
+    `note` is told, once, of each option that makes no difference there.
+    """
+    told: dict[str, None] = {}
     for recipe, actions in zip(recipes, graphs, strict=True):
-        if found := check_options(actions):
+        findings = check_options(actions)
+        if found := [each for each in findings if each.severity is Severity.ERROR]:
             more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
             raise with_place(TargetError(f"{found[0].node}: {found[0].message}{more}", found[0].hint), recipe.overrides)
+        told |= dict.fromkeys(f"{each.node}: {each.message}" for each in findings)
+    for words in told:
+        note(words)
 
 
 def refusal(recipe: Recipe) -> RecipeError | None:
@@ -40,7 +50,10 @@ def refusal(recipe: Recipe) -> RecipeError | None:
 
 
 def check_options(actions: Sequence[Action]) -> list[Finding]:
-    """Return the options that ask for what the target cannot do; the `node` of each is the option's name."""
+    """Return the options that ask for what the target cannot do, or that are no matter there, as a warning.
+
+    The `node` of each is the option's name.
+    """
     named = {action.name: action for action in actions}
     found: dict[tuple[str, str], Finding] = {}
     for compiled in _ends(actions):
@@ -148,6 +161,10 @@ def _timed(action: Action, engine: Action | None, *, has_data: bool) -> Iterator
     if action.target.runtime == Runtime.ONNXRUNTIME and options.threads != 1:
         words = f"{options.threads} threads cannot be asked for on {target}: a kit times ONNX Runtime with one"
         yield _error("threads", f"{where}.threads", words, f"write {where}.threads=1")
+    if _is_engine(action.target.runtime) and options.threads != 1:
+        words = f"{options.threads} threads are for the measurement on this host; what runs on {target}'s GPU has none"
+        hint = f"write {where}.threads=1, or leave it: {target} is timed all the same"
+        yield Finding("threads", Severity.WARNING, f"{where}.threads", words, hint)
     if action.target.runtime == Runtime.ONNXRUNTIME and options.device.value != "cpu":
         words = f"{options.device.value} cannot be asked for on {target}: a kit times ONNX Runtime on the processor"
         yield _error("device", f"{where}.device", words, f"write {where}.device=cpu")

@@ -53,7 +53,10 @@ def _with_toolchains(actions: list[Action]) -> list[Action]:
 
 
 def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
-    """Return a step's action; a measurement for another machine is two: there (deferred), and here, by that name."""
+    """Return a step's action; a measurement for another machine is two: there (deferred), and here, by that name.
+
+    What is made for a section of the page is taken here alone.
+    """
     step = _chosen_step(use, recipe.target)
     _check_runtime(use, step, recipe.target)
     data = data_of(use, step, recipe)
@@ -66,6 +69,8 @@ def _actions(use: Use, recipe: Recipe, before: list[Action]) -> list[Action]:
     if step.need is not Need.HOST or _is_any_host(recipe.target):
         return [action]
     here = replace(action, name=f"{use.name}@host", on_host=True)
+    if Kind.SECTION in step.outputs.values():  # what a device's program does not do
+        return [here]
     there = replace(action, inputs={**inputs, **_engine(before)}, there=True)
     return [there, here]
 

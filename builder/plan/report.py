@@ -59,7 +59,7 @@ class Planned:
 
     @property
     def word(self) -> str:
-        return WORDS[self.status]
+        return self.status.word if self.decision.failed else WORDS[self.status]  # on a device it has happened
 
     @property
     def reason(self) -> str:
@@ -75,7 +75,7 @@ def plan_all(recipes: Sequence[Recipe], warn: Callable[[str], None]) -> list[lis
     """Return the actions of each recipe of a sweep in order. Raises RecipeError, UsageError."""
     graphs = [graph(recipe) for recipe in recipes]
     check_machine(recipes, graphs)
-    refuse_options(recipes, graphs)
+    refuse_options(recipes, graphs, warn)
     machine = recipes[0].machine
     stats = StatCache()
     try:

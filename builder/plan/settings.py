@@ -12,10 +12,11 @@ from builder.recipe.schema import Recipe
 __all__ = ["check_machine"]
 
 
-def check_machine(recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]]) -> None:
+def check_machine(recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]], *, complete: bool = True) -> None:
     """Raise UsageError where the builds of a sweep differ in such a setting, or `fresh` names no action of theirs.
 
-    Also for a working directory whose name no document could hold.
+    Also for a working directory whose name no document could hold. Where the jobs are not `complete`, since some could
+    not be made, `fresh` may mean one of theirs.
     """
     try:
         str(Path.cwd()).encode()
@@ -24,6 +25,6 @@ def check_machine(recipes: Sequence[Recipe], graphs: Sequence[Sequence[Action]])
     if any(recipe.machine != recipes[0].machine for recipe in recipes):
         raise UsageError("settings of the machine are the same for all builds of a sweep", "give them one value each")
     known = {name for actions in graphs for action in actions for name in (action.name, action.step.name)}
-    for name in recipes[0].machine.fresh or ():
+    for name in (recipes[0].machine.fresh or ()) if complete else ():
         if name not in known:
             raise UsageError(f"fresh: there is no action '{name}'", did_you_mean(name, known))

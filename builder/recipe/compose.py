@@ -28,7 +28,7 @@ from builder.recipe.read import read_recipe
 from builder.recipe.schema import Recipe, root_defaults
 from builder.recipe.shared import Shared
 from builder.recipe.sources import loaded_recipes, register
-from builder.recipe.sweep import swept_words
+from builder.recipe.sweep import choice_words, swept_words
 
 # What Hydra raises at input that it cannot make sense of.
 _TROUBLE = (
@@ -239,4 +239,4 @@ def _values(override: Override) -> list[str]:
         return [f"{key}={name}" for name in names]
     if not override.is_discrete_sweep():
         raise UsageError(f"on the command line: '{text}' is no list of values", "write key=1,2,3")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{key}={value}" for value in choice_words(override)]

@@ -10,18 +10,27 @@ from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.types import Override, Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 
 from builder.errors import RecipeError, did_you_mean
 from builder.recipe.schema import Recipe
 from builder.recipe.trust import check_overrides
 
-__all__ = ["sweep_note", "swept_words"]
+__all__ = ["choice_words", "sweep_note", "swept_words"]
 
 _KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.-]*")
 _BARE = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE | re.ASCII)
 _FORM = "write for example sweep: {steps.quantize.calibration.method: [minmax, entropy]}"
+
+
+def choice_words(override: Override) -> list[str]:
+    """Return the values of a swept override in words that its grammar reads back: `true`, as YAML has it."""
+
+    def word(value: Any) -> str:
+        return str(value).lower() if isinstance(value, bool) else str(Transformer.encode(value))
+
+    return [*map(str, override.sweep_iterator(transformer=word))]
 
 
 def sweep_note(recipe: Recipe) -> list[str]:
@@ -75,7 +84,7 @@ def _hydras(key: str, choices: str) -> Iterator[str]:
     """Yield the overrides of a text such as `range(8,33,8)` or `1,2,3`: what `-m` takes, in Hydra's words."""
     try:
         override = OverridesParser.create().parse_override(f"{key}={choices}")
-        values = [*override.sweep_string_iterator()] if override.is_discrete_sweep() else []
+        values = choice_words(override) if override.is_discrete_sweep() else []
     except (HydraException, ValueError):
         values = []
     if not values:

@@ -7,14 +7,14 @@ import hashlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from builder.report import findings, pareto, sections, views
+from builder.report import findings, sections, views
 from builder.report import format as words
 from builder.report.headline import system
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["environment", "render", "render_sweep"]
+__all__ = ["dressed", "environment", "render"]
 
 _TONES = {
     "built": "good",
@@ -36,36 +36,18 @@ def render(report: dict[str, Any]) -> str:
         report=report,
         manifest=manifest,
         names=names,
-        style=_source(templates, "style.css"),
-        **_script(templates),
+        **dressed(templates),
         figures=views.figures(report),
         sections=sections.templates(),
         **sections.contexts(report),
     )
 
 
-def render_sweep(document: dict[str, Any]) -> str:
-    """Return the page of a sweep's report.json (see `write_sweep`)."""
-    templates = environment()
-    rows = [{**build, "figures": views.figures(build)} for build in document["builds"]]
-    return templates.get_template("sweep.html").render(
-        builds=rows,
-        unmade=document["unmade"],
-        kept=sum(build["status"] != "failed" for build in rows),
-        common=document["common"],
-        keys=document["keys"],
-        chart=pareto.chart(rows),
-        finding=pareto.finding(rows),
-        style=_source(templates, "style.css"),
-        **_script(templates),
-    )
-
-
-def _script(templates: Environment) -> dict[str, str]:
-    """Return the page's script and the hash by which its policy lets that one run."""
+def dressed(templates: Environment) -> dict[str, str]:
+    """Return a page's style, its script, and the hash by which its policy lets that one run."""
     script = _source(templates, "sort.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return {"script": script, "script_hash": f"sha256-{digest}"}
+    return {"style": _source(templates, "style.css"), "script": script, "script_hash": f"sha256-{digest}"}
 
 
 @cache

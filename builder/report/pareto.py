@@ -1,4 +1,4 @@
-"""Accuracy against latency for the builds of a sweep: which of them nothing beats, and where each is drawn."""
+"""Accuracy against latency for several builds: where each is drawn, its size as area, and what the gates leave out."""
 
 from __future__ import annotations
 
@@ -11,53 +11,18 @@ from typing import Any
 
 from builder.report import charts
 from builder.report import format as words
+from builder.report.conditions import machine_words, unlike
+from builder.report.front import measured, shown
 from builder.report.headline import limit_on
 
-__all__ = ["Chart", "Mark", "chart", "finding", "front", "mark_front"]
+__all__ = ["Chart", "Mark", "chart"]
 
 Row = Mapping[str, Any]
 HEIGHT = 320  # pixels of the drawing, axes excluded
-_RADIUS = (5.0, 15.0)  # pixels, of a point of no size and of the largest
+_LARGEST, _LEAST = 16.0, 3.0  # pixels, radius of the largest file, and of one too small to be seen otherwise
 _ROOM = 0.12  # of the span of the points, around them
-_SHORT = 32  # characters of a build's values in a sentence
 _CROWD = 24  # points: with more, only those of the front are named
-
-
-def front(points: Sequence[tuple[float, float] | None]) -> list[bool]:
-    """Say which points (accuracy, latency) no other one dominates; None is no point, and on no front.
-
-    One dominates another where it is no worse in both and better in one (Pareto).
-    """
-
-    def better(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        return one != other and one[0] >= other[0] and one[1] <= other[1]
-
-    known = [point for point in points if point is not None]
-    return [point is not None and not any(better(other, point) for other in known) for point in points]
-
-
-def mark_front(rows: Sequence[dict[str, Any]]) -> None:
-    """Set `front` of a sweep's rows: what kept its limits is ranked, where all were measured alike."""
-    alike = _alike(_measured(rows))
-    places = [
-        (row["accuracy"], row["latency_ms"]) if alike and _is_measured(row) and row["status"] != "failed" else None
-        for row in rows
-    ]
-    for row, best in zip(rows, front(places), strict=True):
-        row["front"] = best
-
-
-def _is_measured(row: Row) -> bool:
-    return row["accuracy"] is not None and row["latency_ms"] is not None
-
-
-def _measured(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if _is_measured(row)]
-
-
-def _alike(rows: Sequence[Row]) -> bool:
-    """Say whether one metric and one machine stand behind all accuracies and latencies."""
-    return len({(row["metric"], row["headline"]["latency"]["measured_on"]) for row in rows}) == 1
+_TOLD = {"failed": "broke a limit or failed", "candidate": "no other build beats it", "other": "dominated"}
 
 
 @dataclass(frozen=True)
@@ -81,8 +46,9 @@ class Chart:
     stairs: tuple[tuple[float, float, float, float], ...]  # the front's edge: x1, y1, x2, y2
     too_slow: float | None  # in percent: beyond it a gate is broken
     too_wrong: float | None  # in pixels: below it a gate is broken
+    limits: str  # the gates that all builds have, in words
     metric: str
-    place: str  # where the latencies were measured
+    place: str  # where and how the latencies were measured
 
     @property
     def in_percent(self) -> bool:
@@ -98,9 +64,9 @@ def _top(up: charts.Axis, value: float) -> float:
 
 
 def chart(rows: Sequence[Row]) -> Chart | None:
-    """Return the drawing of a sweep's rows (see `write_sweep`); None where fewer than two of them can be compared."""
-    drawn = _measured(rows)
-    if len(drawn) < 2 or not _alike(drawn):
+    """Return the drawing of rows (see `variants.make_row`); None where fewer than two of them can be compared."""
+    drawn = measured(rows)
+    if len(drawn) < 2 or unlike(drawn):
         return None
     metric = drawn[0]["metric"]
     factor = 100 if words.in_percent(metric) else 1
@@ -108,12 +74,10 @@ def chart(rows: Sequence[Row]) -> Chart | None:
     places = [(row["latency_ms"], factor * row["accuracy"]) for row in drawn]
     edges = places + ([(baseline[0], factor * baseline[1])] if baseline else [])
     across, up = (_axis([place[index] for place in edges]) for index in (0, 1))
-    largest = max((row["size_mib"] or 0 for row in drawn), default=0)
+    largest = max([baseline[2] if baseline else 0, *(row["size_mib"] or 0 for row in drawn)])
     marks = _named([_mark(row, across, up, factor, largest, len(drawn)) for row in drawn])
     if baseline:
-        told = f"source model: {words.metric(metric, baseline[1])} at {words.ms(baseline[0])}"
-        x, y = across.percent(baseline[0]), _top(up, factor * baseline[1])
-        marks.insert(0, Mark("source", "baseline", x, y, _RADIUS[0], True, told))
+        marks.insert(0, _source(baseline, metric, across, up, factor, largest))
     return Chart(
         across,
         up,
@@ -121,14 +85,15 @@ def chart(rows: Sequence[Row]) -> Chart | None:
         _stairs([place for place, row in zip(places, drawn, strict=True) if row["front"]], across, up),
         across.percent(slow) if slow is not None and slow < across.high else None,
         _top(up, factor * wrong) if wrong is not None and factor * wrong > up.low else None,
+        _in_words(metric, slow, wrong),
         metric,
         _place(drawn[0]),
     )
 
 
 def _place(row: Row) -> str:
-    figure = row["headline"]["latency"]
-    return f"{figure['measured_on']}{'' if figure['on_target'] else ', not on ' + row['target']}"
+    there = row["headline"]["latency"]["on_target"]
+    return f"{machine_words(row)}{'' if there else ', not on ' + row['target']}"
 
 
 def _axis(values: Sequence[float]) -> charts.Axis:
@@ -137,15 +102,27 @@ def _axis(values: Sequence[float]) -> charts.Axis:
     return charts.axis(max(0.0, low - room) if low >= 0 else low - room, high + room)
 
 
+def _radius(size: float | None, largest: float) -> float:
+    """Return the radius of a circle whose area is the file's size."""
+    return round(max(_LEAST, _LARGEST * math.sqrt((size or 0) / largest)) if largest else _LEAST, 1)
+
+
 def _mark(row: Row, across: charts.Axis, up: charts.Axis, factor: float, largest: float, count: int) -> Mark:
     role = "failed" if row["status"] == "failed" else "candidate" if row["front"] else "other"
-    share = math.sqrt((row["size_mib"] or 0) / largest) if largest else 0
-    radius = round(_RADIUS[0] + (_RADIUS[1] - _RADIUS[0]) * share, 1)
-    told = {"failed": "broke a limit", "candidate": "no other build beats it", "other": "dominated"}[role]
-    shown = f"{_shown(row)}, {words.mib(row['size_mib'])}"
+    radius = _radius(row["size_mib"], largest)
+    kept = "too noisy to rank" if row["conditions"]["noisy"] and role == "other" else _TOLD[role]
+    told = f"{row['label']} {row['title']}: {shown(row)}, {words.mib(row['size_mib'])}; {kept}"
     x, y = across.percent(row["latency_ms"]), _top(up, factor * row["accuracy"])
-    label = count <= _CROWD or role == "candidate"
-    return Mark(row["label"], role, x, y, radius, label, f"{row['label']}: {shown}; {told}")
+    return Mark(row["label"], role, x, y, radius, count <= _CROWD or role == "candidate", told)
+
+
+def _source(
+    baseline: tuple[float, float, float], metric: str, across: charts.Axis, up: charts.Axis, factor: float, most: float
+) -> Mark:
+    latency, accuracy, size = baseline
+    told = f"source model: {words.ms(latency)} and {words.metric(metric, accuracy)}, {words.mib(size)}"
+    x, y = across.percent(latency), _top(up, factor * accuracy)
+    return Mark("source", "baseline", x, y, _radius(size, most), True, told)
 
 
 def _named(marks: Sequence[Mark]) -> list[Mark]:
@@ -169,13 +146,14 @@ def _stairs(
     return tuple(lines)
 
 
-def _baseline(rows: Sequence[Row]) -> tuple[float, float] | None:
-    """Return latency and accuracy of the source model, where all builds have the same one."""
+def _baseline(rows: Sequence[Row]) -> tuple[float, float, float] | None:
+    """Return latency in ms, accuracy and size in MiB of the source model, where all builds have the same one."""
     found = [row["headline"] for row in rows]
-    accuracies = {each["accuracy"]["reference"] for each in found}
+    same = [{each[name]["reference"] for each in found} for name in ("accuracy", "size")]
     latencies = [each["latency"]["reference"] for each in found if each["latency"]["reference"] is not None]
-    accuracy = accuracies.pop() if len(accuracies) == 1 else None
-    return (median(latencies), accuracy) if latencies and accuracy is not None else None
+    if not latencies or any(len(values) > 1 or None in values for values in same):
+        return None
+    return median(latencies), same[0].pop(), same[1].pop()
 
 
 def _limits(rows: Sequence[Row]) -> tuple[float | None, float | None]:
@@ -190,39 +168,7 @@ def _limits(rows: Sequence[Row]) -> tuple[float | None, float | None]:
     return slow.pop() if len(slow) == 1 else None, wrong.pop() if len(wrong) == 1 else None
 
 
-def finding(rows: Sequence[Row]) -> str:
-    """Say which builds of a sweep nothing beats."""
-    if len(measured := _measured(rows)) > 1 and not _alike(measured):
-        return "The builds were measured on different machines or by different metrics, so they are not ranked"
-    best = sorted((row for row in rows if row["front"]), key=lambda row: (row["latency_ms"], -row["accuracy"]))
-    if not best:
-        return "No build has both an accuracy and a latency within its limits"
-    fast, right = best[0], best[-1]
-    if fast["accuracy"] == right["accuracy"]:
-        return f"{_called(fast)} is the fastest and the most accurate of the builds: {_shown(fast)}{_tied(fast, rows)}"
-    said = f"From {_called(fast)}, {_shown(fast)}, to {_called(right)}, {_shown(right)}"
-    return f"{said}: no other build beats {len(best)} of {len(rows)}{_tied(fast, rows)}"
-
-
-def _tied(fast: Row, rows: Sequence[Row]) -> str:
-    """Say how many builds are as fast as the fastest, as far as the intervals of their ratios to the source tell."""
-    interval = fast["headline"]["latency"]["interval"]
-    others = [row["headline"]["latency"]["interval"] for row in _measured(rows) if row is not fast]
-    tied = [other for other in others if other and interval and other[0] <= interval[1]]
-    many = f"{len(tied)} other{'' if len(tied) == 1 else 's'}"
-    return f"; {many} cannot be told from {fast['label']} in speed" if tied else ""
-
-
-def _called(row: Row) -> str:
-    """Return a build's number with the values that set it apart, where they are short; `minmax` needs no key."""
-    own = {key.rpartition(".")[2]: value for key, value in row["varies"].items() if value is not None}
-    values = ", ".join(value if _says_itself(value) else f"{name}={value}" for name, value in own.items())
-    return f"{row['label']} {values}".rstrip() if len(values) <= _SHORT else str(row["label"])
-
-
-def _says_itself(value: str) -> bool:
-    return value.isidentifier() and value.lower() not in ("true", "false", "none", "null")
-
-
-def _shown(row: Row) -> str:
-    return f"{words.ms(row['latency_ms'])} and {words.metric(row['metric'], row['accuracy'])}"
+def _in_words(metric: str, slow: float | None, wrong: float | None) -> str:
+    said = [f"slower than {words.ms(slow)}"] if slow is not None else []
+    said += [f"{words.metric_title(metric)} below {words.metric(metric, wrong)}"] if wrong is not None else []
+    return " or ".join(said)

@@ -70,7 +70,7 @@ def mermaid(plans: Sequence[Sequence[Planned]], titles: Sequence[str]) -> str:
     for node in _join(plans):
         left, right = shapes[node.planned.status]
         label = "<br/>".join(_mermaid_words(line) for line in _label(node))
-        lines.append(f'  {node.id}{left}"{label}"{right}:::{node.planned.word}')
+        lines.append(f'  {node.id}{left}"{label}"{right}:::{WORDS[node.planned.status]}')
         arrow = "-.->" if node.planned.status is Status.DEFERRED else "-->"
         lines += [f'  {source.id} {arrow}|"{_mermaid_words(port)}"| {node.id}' for port, source in node.inputs.items()]
     for status, (fill, line) in _COLOURS.items():
@@ -95,7 +95,7 @@ def dot(plans: Sequence[Sequence[Planned]], titles: Sequence[str]) -> str:
     for node in _join(plans):
         planned = node.planned
         fill, line = _COLOURS[planned.status]
-        about = f'class={planned.word}, tooltip="{_dot_words(planned.reason or planned.word)}"'
+        about = f'class={WORDS[planned.status]}, tooltip="{_dot_words(planned.reason or planned.word)}"'
         look = f'{shapes[planned.status]}, fillcolor="{fill}", color="{line}"'
         lines.append(f'  {node.id} [label="{_dot_lines(_label(node))}", {about}, {look}];')
         dashes = ", style=dashed" if planned.status is Status.DEFERRED else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from builder.errors import UsageError, did_you_mean
 from builder.locking.guard import drift_ahead
-from builder.outcomes import ExitCode
+from builder.outcomes import ExitCode, Status
 from builder.plan.action import first_alone
 from builder.plan.report import WORDS, Planned, plan_all
 from builder.recipe.schema import Output, Recipe, Verbosity
@@ -92,7 +92,8 @@ def _show(recipe: Recipe, planned: Sequence[Planned], verbosity: Verbosity) -> N
     waits = any(each.portable for each in planned)
     if not quiet and waits and (note := first_alone(each.decision.action for each in planned)):
         print(f"  {paint('note     ', 'yellow', sys.stdout)} {harmless(note, indent=INDENT)}")
-    counts = [(word, sum(each.status is status for each in planned)) for status, word in WORDS.items()]
+    told = [each.word for each in planned]
+    counts = [(word, told.count(word)) for word in (*WORDS.values(), Status.FAILED.word)]
     words = ", ".join(f"{count} {word}" for word, count in counts if count)
     print(f"{recipe.name}: {words}" if quiet else words)
 

@@ -1,4 +1,4 @@
-"""The published JSON schemas of manifest.json and report.json."""
+"""The published JSON schemas of manifest.json, of a build's report.json, and of that of a sweep or comparison."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["load"]
 _FOLDER = files("builder.report").joinpath("schemas")
 
 
-def load(document: Literal["manifest", "report"]) -> dict[str, Any]:
-    """Return a document's JSON schema (draft 2020-12); `report` refers to `manifest` by its `$id`.
+def load(document: Literal["manifest", "report", "sweep"]) -> dict[str, Any]:
+    """Return a document's JSON schema (draft 2020-12); they refer to each other by their `$id`.
 
     What a section of the page shows follows the schema of its name in `sections/`, which stands in `report`'s `$defs`.
     """

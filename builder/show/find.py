@@ -13,7 +13,7 @@ __all__ = ["PAGE", "builds_in", "find_page", "find_recipe"]
 
 PAGE = "report.html"
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(?:-(\d+))?")  # as `new_folder` names them
-_SWEEPS = "sweeps"
+_GATHERED = ("comparisons", "sweeps")  # folders under outputs/ that are no recipe's
 _FEW = 5  # times that an error names
 
 
@@ -38,18 +38,18 @@ def builds_in(folder: Path) -> list[Path]:
 
 
 def _built_names() -> list[str]:
-    """Return the recipes that were built here, and `sweeps` after the first one."""
+    """Return the recipes that were built here, and `sweeps` and `comparisons` after the first one."""
     return sorted(each.name for each in OUTPUTS.iterdir() if builds_in(each)) if OUTPUTS.is_dir() else []
 
 
 def find_recipe(word: str | None) -> Path:
     """Return the folder of a recipe's builds; without a word that of the newest build. Raises UsageError."""
     if word is None:
-        return OUTPUTS / _newest(*(name for name in _built_names() if name != _SWEEPS)).parent.name
+        return OUTPUTS / _newest(*(name for name in _built_names() if name not in _GATHERED)).parent.name
     name = word.rstrip("/").removeprefix(f"{OUTPUTS}/")
-    if name in _built_names() and name != _SWEEPS:
+    if name in _built_names() and name not in _GATHERED:
         return OUTPUTS / name
-    if name == _SWEEPS or (OUTPUTS / name.replace("@", "/", 1)).is_dir():
+    if name in _GATHERED or (OUTPUTS / name.replace("@", "/", 1)).is_dir():
         raise UsageError(f"show: '{word}' is no recipe: --serve shows all builds of one", "name it: --serve NAME")
     raise _unknown(word)
 

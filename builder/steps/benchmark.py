@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,10 @@ from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
     from builder.measure.blocks import Series
+    from builder.measure.conditions import Conditions
+    from builder.measure.energy import Counter
+    from builder.measure.limits import Limits
+    from builder.measure.ratio import Ratio
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Options:
 
     batch: int = 1
     threads: int = 1  # of the runtime's operators; between runs they sleep, so that a waiting subject is silent
+    cores: list[int] = field(default_factory=list)  # processors that it may use; none: those that the system gives
     device: Device = Device.CPU  # of ONNX Runtime
     warmup_runs: int = 50
     runs: int = 1000  # of each subject, at least; p99 needs 1,000
@@ -39,6 +44,8 @@ class Options:
         for name, least in (("batch", 1), ("threads", 1), ("warmup_runs", 1), ("runs", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if len({*self.cores}) < len(self.cores) or any(core < 0 for core in self.cores):
+            raise ValueError(f"cores must be different numbers of processors, from 0 on, got {self.cores}")
         if not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be more than 0, got {self.max_seconds}")
         if not 0.5 <= self.confidence <= 0.999:
@@ -59,7 +66,7 @@ class Options:
     reproducible=Reproducible.MEASURED,
     need=Need.HOST,
     model_facts=("constants", "shapes", "state"),
-    packages=("onnxruntime", "numpy", "pytest-benchmark"),
+    packages=("onnx", "onnxruntime", "numpy", "pytest-benchmark"),
     accelerator=lambda options: options.device is Device.CUDA,
 )
 def benchmark(options: Options, job: Job) -> Result:
@@ -72,32 +79,77 @@ def benchmark(options: Options, job: Job) -> Result:
     """
     if sent := job.inputs.get("times"):
         return _sent(options, sent, job.folder("measurement"))
-    from builder.measure.blocks import Schedule, measure
+    from builder.measure.energy import find_counter
     from builder.measure.host import host, load_average
-    from builder.measure.process import Subject
-    from builder.onnxtools.files import size_bytes
+    from builder.measure.limits import machine_limits
+    from builder.measure.noise import trouble
+    from builder.measure.subject import check_cores
 
+    check_cores(options.cores)
     began, taken_at, load_before = time.monotonic(), datetime.now(UTC), load_average()
-    folders = _folders(job)
-    schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
-    with ExitStack() as stack:
-        spec = _spec(options, job)
-        subjects = [stack.enter_context(Subject(name, folder, spec)) for name, folder in folders.items()]
-        series, ratios = measure(subjects, schedule, job.progress)
-    noisy = any(each.noisy for each in ratios)
+    folders, spec = _folders(job), _spec(options, job)
+    limits = machine_limits(
+        threads=options.threads, cores=options.cores, device=options.device.value, max_seconds=options.max_seconds
+    )
+    counter, why_no_energy = find_counter(options.device.value)
+    series, ratios, conditions = _timed(options, job, folders, spec, counter)
+    noisy, warnings = trouble(series, ratios, conditions, pinned=bool(options.cores))
     document = {
         "schema": 1,
-        "subjects": [_subject(one, size_bytes(folders[one.name]), options) for one in series],
+        "subjects": _subjects(options, folders, spec, series, limits),
         "ratios": [each.plain() for each in ratios],
-        "ships": subjects[-1].name,
-        "noisy": noisy,
+        "ships": series[-1].name,
+        "noisy": noisy or False,
+        "warnings": warnings,
+        "limits": limits.plain(),
+        "energy_method": counter.method if counter else None,
+        "energy_reason": why_no_energy or None,
         "host": host(),
         "load_average": {"before": load_before, "after": load_average()},
+        "conditions": conditions.plain(),
         "taken_at": taken_at.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 3),
     }
     write_documents(document, series, job.folder("measurement"))
     return Result(facts=in_words(document, ratios), keep=not noisy)
+
+
+def _timed(
+    options: Options, job: Job, folders: Mapping[str, Path], spec: Mapping[str, Any], counter: Counter | None
+) -> tuple[list[Series], list[Ratio], Conditions]:
+    """Time the subjects in turns, and watch the machine meanwhile."""
+    from builder.measure.blocks import Schedule, measure
+    from builder.measure.conditions import Watch
+    from builder.measure.process import Subject
+
+    schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
+    with ExitStack() as stack:
+        watch, ours = Watch(options.cores), time.process_time()
+
+        def progress(done: int, total: int, what: str) -> None:
+            watch.look()
+            job.progress(done, total, what)
+
+        subjects = [stack.enter_context(Subject(name, folder, spec)) for name, folder in folders.items()]
+        series, ratios = measure(subjects, schedule, progress, counter)
+        used = time.process_time() - ours + sum(subject.processor_ns() for subject in subjects) / 1e9
+        return series, ratios, watch.ended(used)
+
+
+def _subjects(
+    options: Options, folders: Mapping[str, Path], spec: Mapping[str, Any], series: Sequence[Series], limits: Limits
+) -> list[dict[str, Any]]:
+    """Return what measurement.json holds of each subject: its times, and its compute beside the machine's limits."""
+    from builder.measure.counting import counted
+    from builder.measure.roofline import compute
+    from builder.onnxtools.files import size_bytes
+
+    costs, found = counted(folders, series, spec), []
+    for one in series:
+        entry = _subject(one, size_bytes(folders[one.name]), options)
+        ran = str(entry.get("precision", ""))
+        found.append({**entry, "compute": compute(costs[one.name], limits, entry["latency_ms"]["p50"], ran)})
+    return found
 
 
 def _sent(options: Options, folder: Path, output: Path) -> Result:
@@ -115,7 +167,7 @@ def _sent(options: Options, folder: Path, output: Path) -> Result:
         "subjects": [_told(_subject(one, 0, options), times.told[one.name]) for one in times.series],
         "ratios": [each.plain() for each in ratios],
         "ships": "candidate",
-        "noisy": noisy,
+        "noisy": "Too noisy to rank: the device does not tell why. Resume the kit again." if noisy else False,
         "host": machine.facts(),
         "taken_at": machine.taken_at,
         **times.conditions,
@@ -127,7 +179,7 @@ def _sent(options: Options, folder: Path, output: Path) -> Result:
 
 def _told(subject: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
     """Return a subject with what a device told of it, and without what only a process of ours could know."""
-    ours = ("batch", "blocks_refused", "bytes", "load_ms", "threads", "warmup_runs")
+    ours = ("batch", "blocks_refused", "bytes", "cores", "interruptions", "load_ms", "threads", "warmup_runs")
     return {**{name: value for name, value in subject.items() if name not in ours}, **told}
 
 
@@ -148,13 +200,19 @@ def _folders(job: Job) -> dict[str, Path]:
 
 def _subject(series: Series, size_bytes: int, options: Options) -> dict[str, Any]:
     return subject_entry(
-        series, size_bytes, threads=options.threads, batch=options.batch, confidence=options.confidence
+        series,
+        size_bytes,
+        threads=options.threads,
+        cores=options.cores,
+        batch=options.batch,
+        confidence=options.confidence,
     )
 
 
 def _spec(options: Options, job: Job) -> dict[str, Any]:
     return {
         "threads": options.threads,
+        "cores": options.cores,
         "device": options.device.value,
         "batch": options.batch,
         "seed": options.seed,

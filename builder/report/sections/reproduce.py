@@ -1,7 +1,8 @@
-"""Reproduce: the command, digests, machine and versions."""
+"""Reproduce: the command, digests, machine, versions, and the lock that holds them."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,5 +12,13 @@ ORDER = 90
 
 
 def context(report: Mapping[str, Any]) -> dict[str, Any]:
-    actions = report["manifest"]["actions"]
-    return {"versions": sorted({pair for action in actions for pair in action["toolchain"].items()})}
+    manifest = report["manifest"]
+    pairs = {pair for action in manifest["actions"] for pair in action["toolchain"].items()}
+    return {"versions": sorted(pairs), "lock": _lock(manifest.get("command") or "")}
+
+
+def _lock(command: str) -> str:
+    """Return the command that writes the lock of what a command builds; '' where that is no recipe."""
+    words = shlex.split(command)[3:]
+    known = [word for word in words if not word.startswith(("locked=", "output=", "verbosity="))]
+    return shlex.join(["python", "-m", "builder", "lock", *known]) if any("recipe=" in word for word in words) else ""

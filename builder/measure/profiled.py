@@ -1,0 +1,82 @@
+"""A subject under ONNX Runtime's profiler, in a process of its own: how long each node of a run takes.
+
+This module is both sides: the measurer's `Profiled`, and the program that it starts. The profiler cannot be stopped and
+started again, so each block has a session of its own; its first runs are not counted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.errors import StepError
+from builder.measure.blocks import Series
+from builder.measure.process import Subject, untimed
+from builder.measure.subject import Runner, main
+
+__all__ = ["Profiled"]
+
+_SETTLED = 5  # runs, after which a new session has its memory
+
+
+class Profiled(Subject):
+    """An artifact whose blocks are profiled, or not, as `profile` in its spec says."""
+
+    script = Path(__file__).resolve()
+    step = "profile"
+
+    def __init__(self, name: str, folder: Path, spec: Mapping[str, Any]) -> None:
+        super().__init__(name, folder, spec)
+        self._taken: list[tuple[list[int], dict[str, Any]]] = []
+
+    def block(self, runs: int) -> list[int]:
+        """Return the latency of this many runs in ns, and keep the times of their nodes."""
+        reply = self._ask("block", runs=runs, untimed=untimed(runs))
+        samples: list[int] = reply["ns"]
+        self._taken.append((samples, reply.get("layers", {})))
+        return samples
+
+    def layers(self, series: Series) -> list[dict[str, Any]]:
+        """Return what `summed_up` says of each block that was kept."""
+        kept = {id(block) for block in series.blocks_ns}
+        return [layers for samples, layers in self._taken if id(samples) in kept]
+
+
+class _Profiler(Runner):
+    _spec: Mapping[str, Any]
+
+    def load(self, spec: Mapping[str, Any], warmup_runs: int, warmup_seconds: float) -> dict[str, Any]:
+        self._spec = spec
+        return super().load(spec, warmup_runs, warmup_seconds)
+
+    def block(self, runs: int, untimed: int) -> dict[str, Any]:
+        """Run and time, under the profiler where it is asked for, in a session of the block's own."""
+        if not self._spec["profile"]:
+            return super().block(runs, untimed)
+        from builder.measure.layers import summed_up, times_by_run
+        from builder.runtimes.onnxruntime import MODEL, Session, precision_of
+
+        unprofiled, spec = self._session, self._spec
+        with tempfile.TemporaryDirectory(prefix="profile-") as folder:
+            profiling = Session(
+                Path(spec["folder"]) / MODEL,
+                threads=spec["threads"],
+                spin=False,
+                device=spec["device"],
+                profile=str(Path(folder) / "profile"),
+            )
+            self._session = profiling
+            self._time(max(untimed, _SETTLED))
+            samples = self._time(runs)
+            self._session = unprofiled
+            found = times_by_run(profiling.end_profile(), precision_of)
+        if len(found) < runs:
+            hint = "ask for fewer in a block: fewer steps.profile.runs, or more steps.profile.blocks"
+            raise StepError(f"the profiler kept {len(found):,} of {runs:,} runs", hint)
+        return {"ns": samples, "layers": summed_up(found[-runs:])}
+
+
+if __name__ == "__main__":
+    main(_Profiler())

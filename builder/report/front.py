@@ -1,0 +1,87 @@
+"""Which of several builds no other one beats in accuracy and latency, and that in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from builder.report import format as words
+from builder.report.conditions import unlike
+
+__all__ = ["finding", "front", "mark_front", "measured"]
+
+Row = Mapping[str, Any]
+_SHORT = 40  # characters of a build's values in a sentence
+
+
+def front(points: Sequence[tuple[float, float] | None]) -> list[bool]:
+    """Say which points (accuracy, latency) no other one dominates; None is no point, and on no front.
+
+    One dominates another where it is no worse in both and better in one (Pareto).
+    """
+
+    def better(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        return one != other and one[0] >= other[0] and one[1] <= other[1]
+
+    known = [point for point in points if point is not None]
+    return [point is not None and not any(better(other, point) for other in known) for point in points]
+
+
+def mark_front(rows: Sequence[dict[str, Any]]) -> None:
+    """Set `front` of the rows: what kept its limits and was not too noisy is ranked, where all were measured alike."""
+    alike = not unlike(measured(rows))
+    places = [(row["accuracy"], row["latency_ms"]) if alike and _is_ranked(row) else None for row in rows]
+    for row, best in zip(rows, front(places), strict=True):
+        row["front"] = best
+
+
+def _is_ranked(row: Row) -> bool:
+    return bool(measured([row])) and row["status"] != "failed" and not row["conditions"]["noisy"]
+
+
+def measured(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that have both an accuracy and a latency."""
+    return [row for row in rows if row["accuracy"] is not None and row["latency_ms"] is not None]
+
+
+def finding(rows: Sequence[Row]) -> str:
+    """Say which builds nothing beats, or why they are not ranked."""
+    if why := unlike(measured(rows)):
+        return f"The builds are not ranked: they were {why}"
+    best = sorted((row for row in rows if row["front"]), key=lambda row: (row["latency_ms"], -row["accuracy"]))
+    if not best:
+        return "No build has both an accuracy and a latency that can be ranked within its limits"
+    fast, right = best[0], best[-1]
+    if fast["accuracy"] == right["accuracy"]:
+        return f"{_called(fast)} is the fastest and the most accurate of the builds: {shown(fast)}{_tied(fast, rows)}"
+    said = f"From {_called(fast)}, {shown(fast)}, to {_called(right)}, {shown(right)}"
+    return f"{said}: no other build beats {len(best)} of {len(rows)}{_tied(fast, rows)}"
+
+
+def shown(row: Row) -> str:
+    """Return a row's latency and accuracy in words."""
+    return f"{words.ms(row['latency_ms'])} and {words.metric(row['metric'], row['accuracy'])}"
+
+
+def _tied(fast: Row, rows: Sequence[Row]) -> str:
+    """Say how many builds are as fast as the fastest, as far as the intervals tell.
+
+    Those are of the ratios to the source model where all have the same one, which was timed in turns with each.
+    """
+    others = [row for row in measured(rows) if row is not fast]
+    same = len({str(row["source"]) for row in (fast, *others)}) == 1 and fast["source"] is not None
+    bounds = [row["headline"]["latency"]["interval"] if same else row["latency_interval_ms"] for row in (fast, *others)]
+    tied = [other for other in bounds[1:] if other and bounds[0] and other[0] <= bounds[0][1]]
+    many = f"{len(tied)} other{'' if len(tied) == 1 else 's'}"
+    return f"; {many} cannot be told from {fast['label']} in speed" if tied else ""
+
+
+def _called(row: Row) -> str:
+    """Return a build's number with the values that set it apart, or its title; `minmax` needs no key."""
+    own = {key.rpartition(".")[2]: value for key, value in row["varies"].items() if value is not None}
+    values = ", ".join(value if _says_itself(value) else f"{name}={value}" for name, value in own.items())
+    return f"{row['label']} {values if 0 < len(values) <= _SHORT else row['title']}".rstrip()
+
+
+def _says_itself(value: str) -> bool:
+    return value.isidentifier() and value.lower() not in ("true", "false", "none", "null", "yes", "no")

@@ -1,0 +1,153 @@
+"""Step `profile`: how long each layer takes on this machine, in the source model and in what was made of it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.measure.ratio import fewest
+from builder.outcomes import Reproducible
+from builder.step import Job, Kind, Need, Result, step
+
+if TYPE_CHECKING:
+    from builder.measure.blocks import Series
+    from builder.measure.profiled import Profiled
+    from builder.measure.ratio import Ratio
+
+
+@dataclass
+class Options:
+    """How the models are called and how long they are profiled."""
+
+    batch: int = 1
+    threads: int = 1  # of the runtime's operators
+    cores: list[int] = field(default_factory=list)  # processors to run on, by number; empty: those the system gives
+    warmup_runs: int = 20
+    runs: int = 200  # of each model, at least
+    blocks: int = 20  # of each model, at least
+    max_seconds: float = 30
+    seed: int = 0  # of the random inputs
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch", 1), ("threads", 1), ("warmup_runs", 1), ("runs", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if any(core < 0 for core in self.cores):
+            raise ValueError(f"cores are numbers of processors from 0, got {self.cores}")
+        if not self.max_seconds > 0:
+            raise ValueError(f"max_seconds must be more than 0, got {self.max_seconds}")
+        if not 0.5 <= self.confidence <= 0.999:
+            raise ValueError(f"confidence must lie in 0.5 to 0.999, got {self.confidence}")
+        if self.blocks < fewest(self.confidence):
+            needed = fewest(self.confidence)
+            raise ValueError(f"blocks must be at least {needed} for confidence {self.confidence}, got {self.blocks}")
+
+
+@step(
+    options=Options,
+    rank=94,
+    inputs={"model": Kind.ONNX, "baseline": Kind.ONNX},
+    from_source=("baseline",),
+    outputs={"section": Kind.SECTION},
+    reproducible=Reproducible.MEASURED,
+    need=Need.HOST,
+    model_facts=("constants", "shapes", "state"),
+    packages=("onnx", "onnxruntime", "numpy"),
+)
+def profile(options: Options, job: Job) -> Result:
+    """Time each layer of a model and of its source with ONNX Runtime's own profiler.
+
+    Each is timed with the profiler and without, in turns, in processes of their own, so that what profiling costs is
+    known. Writes section.json. Raises ModelError where ONNX Runtime cannot run a model, StepError where a process dies.
+    """
+    from builder.digest import canonical
+    from builder.measure.host import host, load_average
+    from builder.measure.layer_times import in_words
+
+    began, taken_at, load_before = time.monotonic(), datetime.now(UTC), load_average()
+    found, ratio = _measured(options, job)
+    document = {
+        "schema": 1,
+        "section": "layer_times",
+        **_conditions(options),
+        **found,
+        "ratio": ratio.plain(),
+        "noisy": ratio.noisy,
+        "host": host(),
+        "load_average": {"before": load_before, "after": load_average()},
+        "taken_at": taken_at.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    (job.folder("section") / "section.json").write_bytes(canonical(document) + b"\n")
+    return Result(facts=in_words(document), keep=not ratio.noisy)
+
+
+def _conditions(options: Options) -> dict[str, Any]:
+    import onnxruntime
+
+    return {
+        "runtime": "onnxruntime",
+        "runtime_version": onnxruntime.__version__,
+        "threads": options.threads,
+        "batch": options.batch,
+        "cores": options.cores,
+        "confidence": options.confidence,
+    }
+
+
+def _measured(options: Options, job: Job) -> tuple[dict[str, Any], Ratio]:
+    """Return what is known of both models, and the ratio of their runs without the profiler."""
+    from builder.measure.blocks import Schedule, measure
+    from builder.measure.layer_times import PROFILED
+    from builder.measure.profiled import Profiled
+
+    folders = {"baseline": job.inputs["baseline"], "candidate": job.inputs["model"]}
+    schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
+    spec = _spec(options, job)
+    with ExitStack() as stack:
+        subjects = [
+            stack.enter_context(Profiled(called, folder, {**spec, "profile": called != name}))
+            for name, folder in folders.items()
+            for called in (name, PROFILED.format(name))
+        ]
+        series, ratios = measure(subjects, schedule, job.progress)
+    ratio = next(each for each in ratios if (each.of, each.to) == ("candidate", "baseline"))
+    return _entries(series, subjects, ratios, folders["baseline"]), ratio
+
+
+def _entries(series: list[Series], subjects: list[Profiled], ratios: list[Ratio], source: Path) -> dict[str, Any]:
+    """Return each model's times, the source's first, and how they compare by family of operators."""
+    from builder.measure.layer_times import family_ratios, subject_entry
+    from builder.measure.layers import family
+    from builder.onnxtools.files import MODEL, load_graph
+    from builder.onnxtools.origin import origins
+
+    origin = origins(load_graph(source / MODEL, MODEL).graph, family)
+    (before, before_profiled), (after, after_profiled) = series[:2], series[2:]
+    blocks = [
+        subject.layers(one) for subject, one in zip(subjects[1::2], (before_profiled, after_profiled), strict=True)
+    ]
+    return {
+        "subjects": [
+            subject_entry(before, before_profiled, blocks[0], origin, ratios),
+            subject_entry(after, after_profiled, blocks[1], origin, ratios),
+        ],
+        "family_ratios": family_ratios(blocks[0], blocks[1], ratios[0].confidence),
+    }
+
+
+def _spec(options: Options, job: Job) -> dict[str, Any]:
+    """Return what `builder.measure.subject` reads, and the processors to run on."""
+    named = {name: value for name, value in asdict(options).items() if name in ("threads", "batch", "seed", "cores")}
+    return {
+        **named,
+        "device": "cpu",
+        "shapes": job.model.shapes,
+        "constants": job.model.constants,
+        "states": list(job.model.state),
+    }
