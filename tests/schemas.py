@@ -15,5 +15,6 @@ __all__ = ["validator"]
 def validator(document: Literal["report", "sweep"] = "report") -> Draft202012Validator:
     """Return the validator of a whole report.json, the manifest in it too."""
     others = [schema.load("manifest"), schema.load("report")]
-    registry: Registry[Any] = Registry().with_resources([(each["$id"], Resource.from_contents(each)) for each in others])
+    known = [(each["$id"], Resource.from_contents(each)) for each in others]
+    registry: Registry[Any] = Registry().with_resources(known)
     return Draft202012Validator(schema.load(document), registry=registry)

@@ -411,7 +411,8 @@ def test_every_part_of_the_page_is_there_whatever_was_measured(report: Report) -
     page = Page(render(report))
 
     ids = [name for name in page.values("id") if not name.startswith(("i-", "action-"))]
-    parts = ["gates", "steps", "latency", "size", "accuracy", "actions", "reproduce"]
+    compared = ["before-after"] if report["measurements"] else []
+    parts = ["gates", *compared, "steps", "latency", "size", "accuracy", "actions", "reproduce"]
     assert parts == [name.removesuffix("-1") for name in ids if not name.endswith("-2")]
     assert page.text.count("None") == 0
     assert "nan" not in page.text

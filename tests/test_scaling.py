@@ -9,11 +9,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import helper, numpy_helper
 from projects import Project, write_small
 from schemas import validator
 
@@ -107,8 +108,7 @@ def test_a_batch_that_is_open_on_paper_only_is_left_out_with_the_runtimes_words(
     path = small.folder / "models/small.onnx"
     model = onnx.load(path)
     graph = model.graph
-    shape = onnx.numpy_helper.from_array(__import__("numpy").array([1, 64], "int64"), "one")
-    graph.initializer.append(shape)
+    graph.initializer.append(numpy_helper.from_array(np.array([1, 64], "int64"), "one"))
     graph.node.append(helper.make_node("Reshape", ["image", "one"], ["flat"], "one_sample"))
     graph.output.append(helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, [1, 64]))
     onnx.save(model, path)

@@ -218,6 +218,34 @@ def test_a_job_that_cannot_be_composed_or_built_hides_no_other(small: Project) -
     assert {path.name for path in sweep_of(small).glob("[0-9]")} == {"0", "1", "2"}
 
 
+def test_a_job_that_its_lock_refuses_hides_no_other(small: Project) -> None:
+    recipe = (small.folder / "recipes/small.yaml").read_text()
+    small.write("recipes/other.yaml", recipe.replace("name: small", "name: other"))
+    assert small.run("lock", "recipe=small").returncode == 0
+    done = small.run("-m", "recipe=small,other", "locked=true", "fresh=quantize")
+    drifted = small.run("-m", "recipe=small", f"{SAMPLES}=16,24", "locked=true", "model.path=models/small.onnx,none")
+
+    assert done.returncode == drifted.returncode == 1
+    assert "built  small: " in done.stdout
+    assert "failed  [1] recipe=other: there is no lock of 'other'" in done.stdout
+    assert "hint: write it: python -m builder lock recipe=other" in done.stderr
+    assert drifted.stdout.count("built  small: ") == 1
+    assert drifted.stdout.count("'small' has drifted from ") == 1
+    assert drifted.stdout.count("cannot read none") == 2
+
+
+def test_a_sweeps_choices_are_words_of_yaml(folder: Path) -> None:
+    made = compose_sweep(["recipe=cpu_int8", "steps.quantize.per_channel=true,false", "summary='True',null"])
+    jobs = swept(folder, "sweep: {steps.quantize.per_channel: 'True,False'}")
+
+    assert [recipe.overrides[1:] for recipe in made] == [
+        (f"steps.quantize.per_channel={flag}", f"summary={text}")
+        for flag in ("true", "false")
+        for text in ("'True'", "null")
+    ]
+    assert jobs == [("steps.quantize.per_channel=true",), ("steps.quantize.per_channel=false",)]
+
+
 def test_a_sweep_of_which_nothing_can_be_built_is_a_usage_error(small: Project) -> None:
     done = small.run("-m", "recipe=small", f"{SAMPLES}=0,-1")
 

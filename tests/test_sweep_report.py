@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_page import cpu_int8, failed_build
 
-from builder.report.variants_page import render_variants as render_sweep
 from builder.report.front import front
 from builder.report.pareto import chart
 from builder.report.sweep import sweep_document
-from builder.report.variants import table_csv as sweep_csv
+from builder.report.variants import table_csv
+from builder.report.variants_page import render_variants
 
 Report = dict[str, Any]
 METHOD = "steps.quantize.calibration.method"
@@ -75,7 +75,7 @@ def test_only_what_kept_its_limits_is_on_the_front() -> None:
 
 
 def test_the_csv_holds_every_job_and_its_figures() -> None:
-    rows = [*csv.DictReader(io.StringIO(sweep_csv(sweep())))]
+    rows = [*csv.DictReader(io.StringIO(table_csv(sweep())))]
 
     assert [row[METHOD] for row in rows] == ["minmax", "entropy", "slow", "broken", "", "entropi"]
     assert [row["front"] for row in rows] == ["yes", "yes", "no", "no", "no", "no"]
@@ -89,13 +89,13 @@ def test_the_csv_holds_every_job_and_its_figures() -> None:
 @pytest.mark.parametrize("formula", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "\tx"])
 def test_a_spreadsheet_takes_no_word_for_a_formula(formula: str) -> None:
     document = sweep_document([job(formula, 0.9, 1.0), job("-1", 0.9, 1.0)])
-    first, second = csv.DictReader(io.StringIO(sweep_csv(document)))
+    first, second = csv.DictReader(io.StringIO(table_csv(document)))
 
     assert (first[METHOD], second[METHOD]) == (f"'{formula}", "-1")
 
 
 def test_the_page_shows_the_front_and_every_job() -> None:
-    html = render_sweep(sweep())
+    html = render_variants(sweep())
 
     assert "From [0] minmax, 0.400 ms and 92.00 %, to [1] entropy, 0.500 ms" in html.replace("\u00a0", " ")
     assert html.count('class="point"') == 5  # the source model and four builds
@@ -107,7 +107,7 @@ def test_the_page_shows_the_front_and_every_job() -> None:
 
 
 def test_a_value_that_says_nothing_by_itself_is_called_by_its_key() -> None:
-    html = render_sweep(sweep_document([job("True", 0.92, 0.40), job("128", 0.93, 0.50)]))
+    html = render_variants(sweep_document([job("True", 0.92, 0.40), job("128", 0.93, 0.50)]))
 
     assert "From [0] method=True, 0.400 ms and 92.00 %, to [1] method=128" in html.replace("\u00a0", " ")
 
@@ -128,7 +128,7 @@ def test_a_larger_file_is_a_larger_circle_and_a_better_build_lies_higher_and_to_
 def test_a_difference_within_the_intervals_is_not_called_faster(latency_ms: float, told: bool) -> None:
     document = sweep_document([job("a", 0.93, 0.4), job("b", 0.92, latency_ms)])
 
-    assert ("1 other cannot be told from [0] in speed" in render_sweep(document)) is told
+    assert ("1 other cannot be told from [0] in speed" in render_variants(document)) is told
 
 
 def test_gates_that_all_builds_have_are_shaded() -> None:
@@ -143,7 +143,7 @@ def test_gates_that_all_builds_have_are_shaded() -> None:
     assert drawn.too_slow < right.x
     assert below is not None
     assert below < right.y
-    assert render_sweep(sweep_document(reports)).count('class="gone"') == 2
+    assert render_variants(sweep_document(reports)).count('class="gone"') == 2
 
 
 def test_builds_that_were_measured_on_different_machines_are_not_ranked() -> None:
@@ -152,8 +152,8 @@ def test_builds_that_were_measured_on_different_machines_are_not_ranked() -> Non
     document = sweep_document([job("a", 0.92, 0.4), other])
 
     assert not any(row["front"] for row in document["builds"])
-    assert "not ranked: they were measured on different machines (Intel Xeon" in render_sweep(document)
-    assert '<svg class="frame"' not in render_sweep(document)
+    assert "not ranked: they were measured on different machines (Intel Xeon" in render_variants(document)
+    assert '<svg class="frame"' not in render_variants(document)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_builds_that_were_measured_on_different_machines_are_not_ranked() -> Non
 def test_builds_that_were_measured_in_another_way_are_not_ranked(change: Report, why: str) -> None:
     other = job("b", 0.93, 0.1)
     for subject in other["measurements"]["benchmark"]["subjects"]:
-        subject |= change
+        subject.update(change)
     document = sweep_document([job("a", 0.92, 0.4), other])
 
     assert document["finding"] == f"The builds are not ranked: they were {why}"
@@ -197,7 +197,7 @@ def test_a_build_that_was_too_noisy_to_rank_is_on_no_front() -> None:
     document = sweep_document([job("a", 0.92, 0.4), noisy])
 
     assert [row["front"] for row in document["builds"]] == [True, False]
-    assert render_sweep(document).count("too noisy to rank") == 2
+    assert render_variants(document).count("too noisy to rank") == 2
 
 
 def test_a_gate_beyond_the_chart_is_said_in_words() -> None:
@@ -212,7 +212,7 @@ def test_a_gate_beyond_the_chart_is_said_in_words() -> None:
 
 
 def test_a_sweep_that_measures_nothing_has_a_page() -> None:
-    assert "No build has both an accuracy" in render_sweep(sweep_document([failed_build(), failed_build()]))
+    assert "No build has both an accuracy" in render_variants(sweep_document([failed_build(), failed_build()]))
 
 
 def test_hostile_words_are_shown_and_not_run() -> None:
@@ -222,16 +222,18 @@ def test_hostile_words_are_shown_and_not_run() -> None:
     other = job("b", 0.8, 0.5)
     other["headline"]["latency"]["measured_on"] = HOSTILE
     document = sweep_document([bad, other], [([f"{HOSTILE}=1"], HOSTILE, HOSTILE)])
-    html = render_sweep(document)
+    html = render_variants(document)
 
     assert html.count("<script>") == 1
     assert "alert(1)" in html
     assert "<script>alert" not in html
-    assert f"{HOSTILE}" in next(csv.reader(io.StringIO(sweep_csv(document))))
+    assert f"{HOSTILE}" in next(csv.reader(io.StringIO(table_csv(document))))
 
 
 def test_the_page_asks_nothing_of_any_network_and_is_small() -> None:
-    html = render_sweep(sweep_document([job(str(index), 0.9 + index / 1e4, 1.0 + index / 50) for index in range(100)]))
+    html = render_variants(
+        sweep_document([job(str(index), 0.9 + index / 1e4, 1.0 + index / 50) for index in range(100)])
+    )
 
     assert "default-src 'none'" in html
     assert not re.search(r"""(src|href)=["']?https?:""", html)

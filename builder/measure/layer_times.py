@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["PROFILED", "family_ratios", "in_words", "subject_entry"]
 
 PROFILED = "{} profiled"  # what a subject is called when the profiler is on
-ADDED = ("DequantizeLinear", "QuantizeLinear", "ReorderInput", "ReorderOutput", "MemcpyFromHost", "MemcpyToHost")
+ADDED = {
+    *("DequantizeLinear", "DynamicQuantizeLinear", "MemcpyFromHost", "MemcpyToHost", "QuantizeLinear"),
+    *("ReorderInput", "ReorderOutput"),
+}  # by the runtime or the quantizer: they stand for no layer
 
 Blocks = Sequence[Mapping[str, Any]]
 

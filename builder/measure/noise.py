@@ -31,7 +31,7 @@ def trouble(
     if any(each.noisy for each in ratios):
         return f"Too noisy to rank: {cause}", []
     moved = {one.name: variation(one.medians_ms) for one in series}
-    unsteady = [f"{value:.0%} for the {name}" for name, value in moved.items() if value > _UNSTEADY]
+    unsteady = [f"{_percent(value)} for the {name}" for name, value in moved.items() if value > _UNSTEADY]
     if not unsteady:
         return "", []
     vary = f"The machine's speed moved while it measured: its blocks vary by {', '.join(unsteady)}"
@@ -47,7 +47,7 @@ def _causes(found: Conditions, interruptions_per_s: float, *, pinned: bool) -> I
     slow, fast = found.frequency_mhz or (1.0, 1.0)
     if (found.stolen or 0) >= _STOLEN:
         yield (
-            f"{found.stolen:.0%} of the processors' time was stolen by other virtual machines. "
+            f"{_percent(found.stolen or 0)} of the processors' time was stolen by other virtual machines. "
             "Measure on a machine of your own, or raise max_seconds."
         )
     if (found.held_seconds or 0) / found.seconds >= _HELD:
@@ -59,7 +59,7 @@ def _causes(found: Conditions, interruptions_per_s: float, *, pinned: bool) -> I
         yield f"The processor was slowed for its heat, {found.throttled:,} times. Cool it, and measure again."
     if (found.others or 0) >= _OTHERS:
         remedy = "" if pinned else ", keep the runs on idle processors (cores=[...])"
-        taken = f"Other processes took {found.others:.0%} of the processors' time."
+        taken = f"Other processes took {_percent(found.others or 0)} of the processors' time."
         yield f"{taken} Stop them{remedy}, or raise max_seconds."
     if fast / slow >= _CLOCK:
         yield (
@@ -67,12 +67,14 @@ def _causes(found: Conditions, interruptions_per_s: float, *, pinned: bool) -> I
             "Set its governor to performance and switch boost off, or raise max_seconds."
         )
     if interruptions_per_s >= _INTERRUPTED:
-        remedy = "Ask" if pinned else "Pin them (cores=[...]), ask"
-        yield (
-            f"The system interrupted the runs {interruptions_per_s:,.0f} times a second. "
-            f"{remedy} for fewer threads, or raise max_seconds."
-        )
+        remedy = "Stop what else runs there" if pinned else "Keep them on idle processors (cores=[...])"
+        often = f"The system interrupted the runs {interruptions_per_s:,.0f} times a second."
+        yield f"{often} {remedy}, or raise max_seconds."
     yield "Nothing that this system counts tells why. Raise max_seconds, or measure again on a quiet machine."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{0 if share >= 0.0995 else 1}f} %"
 
 
 def variation(values: Sequence[float]) -> float:

@@ -56,10 +56,13 @@ def cost(
         model = inline_local_functions(model)
     names = Counter(node.name for node in walk(model.graph))
     normalize(model)
-    held = [_Weight(tensor) for tensor in _tensors(model.graph)]
+    held = _weights(model.graph)
+    weights = Tensors({each.name: each.shape for each in held}, {each.name: each.type for each in held})
     told = {name: runs for name, runs in (ran or {}).items() if name and names[name] == 1}
-    known = tensors(model, shapes, told)
-    macs, light, uncounted = _Counter(model.graph, known, told, {name for name in names if names[name] == 1}).counted()
+    known = tensors(model, shapes, told, weights)
+    count = _Counter(model.graph, known, told, weights)
+    count.named = {name for name in names if names[name] == 1}
+    macs, light, uncounted = count.counted()
     parameters = _parameters(model.graph, held)
     return Cost(
         macs=macs,
@@ -75,8 +78,9 @@ def cost(
 class _Counter:
     """The nodes of a graph, one after the other."""
 
-    def __init__(self, graph: GraphProto, known: Tensors, ran: Mapping[str, Sequence[Ran]], named: set[str]) -> None:
-        self.graph, self.known, self.ran, self.named = graph, known, ran, named
+    def __init__(self, graph: GraphProto, known: Tensors, ran: Mapping[str, Sequence[Ran]], weights: Tensors) -> None:
+        self.graph, self.known, self.ran, self.weights = graph, known, ran, weights
+        self.named: set[str] = set()  # nodes that can be told by their name
         self.origins = _origins(graph)
         self.macs: Counter[str] = Counter()
         self.light: Counter[str] = Counter()
@@ -106,7 +110,7 @@ class _Counter:
         for each in heavy:
             for one in self.ran.get(each.name, ()):
                 if each.op_type in COUNTED:
-                    self._add(each, of_run(each, one))
+                    self._add(each, of_run(each, one, self.weights))
                 elif not list(subgraphs(each)):
                     self.uncounted[each.op_type] = None
 
@@ -163,19 +167,21 @@ def _origins(graph: GraphProto) -> dict[str, str]:
 class _Weight:
     """Name, shape and type of a weight, without its numbers."""
 
-    def __init__(self, tensor: TensorProto) -> None:
-        self.name, self.shape, self.type = tensor.name, tuple(tensor.dims), type_name(tensor.data_type)
+    def __init__(self, name: str, tensor: TensorProto) -> None:
+        self.name, self.shape, self.type = name, tuple(tensor.dims), type_name(tensor.data_type)
         self.n_bytes = n_bytes(self.shape, self.type)
 
 
-def _tensors(graph: GraphProto) -> list[TensorProto]:
+def _weights(graph: GraphProto) -> list[_Weight]:
     """Return all weights, also those inside control flow."""
-    held = [tensor for each in graphs(graph) for tensor in each.initializer]
-    constants = [attr.t for node in walk(graph) if node.op_type == "Constant" for attr in node.attribute]
-    return held + [tensor for tensor in constants if tensor.data_type]
+    held = [(tensor.name, tensor) for each in graphs(graph) for tensor in each.initializer]
+    constants = [node for node in walk(graph) if node.op_type == "Constant"]
+    held += [(node.output[0], attr.t) for node in constants for attr in node.attribute if attr.t.data_type]
+    return [_Weight(name, tensor) for name, tensor in held]
 
 
 def _parameters(graph: GraphProto, held: Sequence[_Weight]) -> list[_Weight]:
-    """Return the weights without scales, zero points, shapes and indices."""
+    """Return the weights without scales, zero points, shapes, indices and single numbers (the bounds of a Clip)."""
     scales = {name for node in walk(graph) if node.op_type in _QUANTIZES for name in node.input[1:]}
-    return [each for each in held if each.name not in scales and each.type not in ("", "bool", "int64")]
+    kept = [each for each in held if each.shape and each.name not in scales]
+    return [each for each in kept if each.type not in ("", "bool", "int64")]

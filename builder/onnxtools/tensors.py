@@ -30,13 +30,13 @@ class Tensors:
         return n_bytes(self.shapes[name], self.types[name])
 
 
-def tensors(model: ModelProto, shapes: Mapping[str, Sequence[int]], ran: Mapping[str, Sequence[Ran]]) -> Tensors:
+def tensors(
+    model: ModelProto, shapes: Mapping[str, Sequence[int]], ran: Mapping[str, Sequence[Ran]], weights: Tensors
+) -> Tensors:
     """Return what is known of the main graph's tensors whose inputs have these shapes; `model` loses its weights."""
     import onnx
 
-    found = Tensors()
-    for tensor in model.graph.initializer:
-        found.shapes[tensor.name], found.types[tensor.name] = tuple(tensor.dims), type_name(tensor.data_type)
+    found = Tensors(dict(weights.shapes), dict(weights.types))
     _close(model.graph, shapes)
     try:
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -49,16 +49,24 @@ def tensors(model: ModelProto, shapes: Mapping[str, Sequence[int]], ran: Mapping
             found.shapes.setdefault(value.name, tuple(dim.dim_value for dim in kind.shape.dim))
     for node in graph.node:
         for one in ran.get(node.name, ())[-1:]:
-            told = of_run(node, one)
+            told = of_run(node, one, weights)
             found.shapes, found.types = told.shapes | found.shapes, told.types | found.types
     return found
 
 
-def of_run(node: NodeProto, one: Ran) -> Tensors:
-    """Return what one execution of a node tells of its tensors, where the runtime told of as many as it has."""
+def of_run(node: NodeProto, one: Ran, weights: Tensors) -> Tensors:
+    """Return what one execution of a node tells of its tensors, where the runtime told of as many as it has.
+
+    It tells nothing of weights that it has packed for itself.
+    """
     found = Tensors()
+    for name in node.input:
+        if name in weights.shapes:
+            found.shapes[name], found.types[name] = weights.shapes[name], weights.types[name]
     for names, told in ((node.input, one.inputs), (node.output, one.outputs)):
         named = [name for name in names if name]
+        if len(named) != len(told):
+            named = [name for name in named if name not in weights.shapes]
         if len(named) == len(told):
             found.shapes |= {name: shape for name, (_, shape) in zip(named, told, strict=True)}
             found.types |= {name: FLOATS.get(kind.upper(), kind) for name, (kind, _) in zip(named, told, strict=True)}

@@ -64,16 +64,20 @@ def _top(up: charts.Axis, value: float) -> float:
 
 
 def chart(rows: Sequence[Row]) -> Chart | None:
-    """Return the drawing of rows (see `variants.make_row`); None where fewer than two of them can be compared."""
+    """Return the drawing of rows (see `variants.make_row`); None where no two points can be compared."""
     drawn = measured(rows)
-    if len(drawn) < 2 or unlike(drawn):
+    if not drawn or unlike(drawn) or (len(drawn) == 1 and not _baseline(drawn)):
         return None
     metric = drawn[0]["metric"]
     factor = 100 if words.in_percent(metric) else 1
     baseline, (slow, wrong) = _baseline(drawn), _limits(drawn)
     places = [(row["latency_ms"], factor * row["accuracy"]) for row in drawn]
     edges = places + ([(baseline[0], factor * baseline[1])] if baseline else [])
-    across, up = (_axis([place[index] for place in edges]) for index in (0, 1))
+    if len(drawn) == 1:  # how far it is from its limits says more than how far two points are apart
+        edges += [
+            (place[0] if slow is None else slow, place[1] if wrong is None else factor * wrong) for place in places
+        ]
+    across, up = (_axis([edge[index] for edge in edges]) for index in (0, 1))
     largest = max([baseline[2] if baseline else 0, *(row["size_mib"] or 0 for row in drawn)])
     marks = _named([_mark(row, across, up, factor, largest, len(drawn)) for row in drawn])
     if baseline:
@@ -111,7 +115,9 @@ def _mark(row: Row, across: charts.Axis, up: charts.Axis, factor: float, largest
     role = "failed" if row["status"] == "failed" else "candidate" if row["front"] else "other"
     radius = _radius(row["size_mib"], largest)
     kept = "too noisy to rank" if row["conditions"]["noisy"] and role == "other" else _TOLD[role]
-    told = f"{row['label']} {row['title']}: {shown(row)}, {words.mib(row['size_mib'])}; {kept}"
+    told = (
+        f"{row['label']} {row['title']}: {shown(row)}, {words.mib(row['size_mib'])}{f'; {kept}' if count > 1 else ''}"
+    )
     x, y = across.percent(row["latency_ms"]), _top(up, factor * row["accuracy"])
     return Mark(row["label"], role, x, y, radius, count <= _CROWD or role == "candidate", told)
 

@@ -124,7 +124,7 @@ def _timed(
 
     schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
     with ExitStack() as stack:
-        watch, ours = Watch(options.cores), time.process_time()
+        watch = Watch(options.cores)
 
         def progress(done: int, total: int, what: str) -> None:
             watch.look()
@@ -132,8 +132,7 @@ def _timed(
 
         subjects = [stack.enter_context(Subject(name, folder, spec)) for name, folder in folders.items()]
         series, ratios = measure(subjects, schedule, progress, counter)
-        used = time.process_time() - ours + sum(subject.processor_ns() for subject in subjects) / 1e9
-        return series, ratios, watch.ended(used)
+        return series, ratios, watch.ended(sum(subject.processor_ns() for subject in subjects) / 1e9)
 
 
 def _subjects(

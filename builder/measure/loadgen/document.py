@@ -85,7 +85,7 @@ def _compared(scenario: Mapping[str, Any], name: str) -> str:
     if scenario["too_few"]:
         return f"too few runs to rank ({scenario['too_few']})"
     ratios = {(each["of"], each["to"]): str(each["words"]) for each in scenario["ratios"]}
-    return ratios.get((name, "baseline"), "")
+    return ratios.get((name, "baseline"), "nothing to rank, since in some turn no rate held the bound")
 
 
 def _verdict(one: Mapping[str, Any]) -> str:

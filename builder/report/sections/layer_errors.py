@@ -48,6 +48,9 @@ def _view(report: Mapping[str, Any], names: Names, name: str, data: Mapping[str,
         "finding": report["findings"][name],
         "elsewhere": not names.on_target(action),
         "drawn": [_row(each) for each in known[:DRAWN]],
+        "roles": sorted(
+            {(_role(each), "rounded to integers" if each["rounded"] else "floating point") for each in known[:DRAWN]}
+        ),
         "scale": scale,
         "low_db": LOW_DB,
         "rows": [_row(each) for each in [*known, *rest]],
@@ -59,7 +62,11 @@ def _worst_first(tensors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
 
 
 def _row(tensor: Mapping[str, Any]) -> dict[str, Any]:
-    return {**tensor, "called": _called(tensor), "role": "candidate" if tensor["rounded"] else "other"}
+    return {**tensor, "called": _called(tensor), "role": _role(tensor)}
+
+
+def _role(tensor: Mapping[str, Any]) -> str:
+    return "candidate" if tensor["rounded"] else "other"
 
 
 def _called(tensor: Mapping[str, Any]) -> str:

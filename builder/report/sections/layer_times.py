@@ -15,6 +15,7 @@ __all__ = ["ORDER", "context", "finding"]
 ORDER = 60
 
 DRAWN = 20
+INFLATED = 1.2  # times a run without the profiler; beyond it the layers' times are the profiler's too
 ROLES = {"int8": "candidate", None: "step"}  # by precision; every other one is drawn as `other`
 
 
@@ -45,6 +46,7 @@ def _view(report: Mapping[str, Any], names: Names, name: str, data: Mapping[str,
     action, (before, after) = action_of(report, name), data["subjects"]
     rows = _rows(before["nodes"], after["nodes"])
     drawn = [row for row in rows if row["after"]][:DRAWN]
+    inflated = after["nodes_ms"] / after["run"]["ms"]
     families = _families(before["families"], after["families"])
     return {
         "name": name,
@@ -54,7 +56,7 @@ def _view(report: Mapping[str, Any], names: Names, name: str, data: Mapping[str,
         "elsewhere": not names.on_target(action),
         "time": _time,
         "other_runtime": _other_runtime(report),
-        "overhead": after["overhead"]["value"],
+        "inflated": inflated if inflated > INFLATED else None,
         "before": before,
         "after": after,
         "families": families,
@@ -111,8 +113,10 @@ def _axis(rows: Iterable[Mapping[str, Any]]) -> charts.Axis:
 
 
 def _other_runtime(report: Mapping[str, Any]) -> str:
-    """Return what the target runs instead of ONNX Runtime, as its maker calls it; '' where it is that."""
-    runtime = str(report["manifest"]["target"].get("runtime", "onnxruntime"))
+    """Return what the build is for instead of ONNX Runtime, as its maker calls it; '' where it is that."""
+    recipe, target = report["manifest"]["recipe"], report["manifest"]["target"]
+    compiled = [each.get("runtime") for each in recipe.get("steps", {}).values() if each.get("step") == "compile"]
+    runtime = str(next(filter(None, compiled), None) or target.get("runtime", "onnxruntime"))
     return "" if runtime == "onnxruntime" else words.runtime(runtime)
 
 

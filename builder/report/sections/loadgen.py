@@ -130,7 +130,7 @@ def _says(data: Mapping[str, Any], scenario: Mapping[str, Any], called: Mapping[
     if scenario["too_few"]:
         return f"{_TITLES[scenario['name']]}: too few runs to rank ({scenario['too_few']})"
     if ratio is None:
-        return f"{_TITLES[scenario['name']]}: nothing to compare"
+        return f"{_TITLES[scenario['name']]}: nothing to rank, since in some turn no rate held the bound"
     if not ratio["ranked"]:
         shown = words.interval([words.number(end) for end in ratio["interval"]])
         return f"{_TITLES[scenario['name']]}: the two cannot be ranked, the interval of their ratio,{shown}, contains 1"

@@ -19,6 +19,9 @@ def context(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lock(command: str) -> str:
     """Return the command that writes the lock of what a command builds; '' where that is no recipe."""
-    words = shlex.split(command)[3:]
+    try:
+        words = shlex.split(command)[3:]
+    except ValueError:  # it was not written by us
+        return ""
     known = [word for word in words if not word.startswith(("locked=", "output=", "verbosity="))]
     return shlex.join(["python", "-m", "builder", "lock", *known]) if any("recipe=" in word for word in words) else ""
