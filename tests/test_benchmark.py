@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from builder.steps.benchmark import Options, benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "conf/assets/fashion_mobilenet/model.onnx"
+SPEC: dict[str, Any] = {"threads": 1, "device": "", "batch": 1, "seed": 0, "shapes": {}, "constants": {}, "states": []}
 QUICK = Options(warmup_runs=2, runs=60, blocks=6, max_seconds=1)
 
 SCRIPTED = """
@@ -98,6 +100,9 @@ def test_both_subjects_are_described_in_full(run: Run) -> None:
         assert (each["threads"], each["batch"], each["warmup_runs"]) == (1, 1, 2)
         assert each["bytes"] == MODEL.stat().st_size
         assert each["load_ms"] > 0
+        assert each["first_inference_ms"] > 0
+        assert 0 < each["memory_loaded_mib"] <= each["memory_mib"]
+        assert each["cores"] == []
         assert 1 < each["memory_mib"] < 500
         assert each["runs"] >= 60
         assert each["p99_valid"] == (each["runs"] >= 1000)
@@ -135,6 +140,39 @@ def test_the_machine_and_its_load_are_stated(run: Run) -> None:
     assert run.document["seconds"] > 0
 
 
+def test_compute_is_held_against_what_the_machine_can(run: Run) -> None:
+    limits = run.document["limits"]
+    assert set(limits["gmacs_per_s"]) == {"fp32", "int8"}
+    for each in run.document["subjects"]:
+        compute = each["compute"]
+        assert (compute["macs"], compute["parameters"]) == (21_058_304, 324_570)
+        assert (compute["limit"], compute["reason"]) == ("compute", None)
+        taken_s = each["latency_ms"]["p50"] / 1e3
+        expected = compute["macs"] / (limits["gmacs_per_s"]["fp32"] * 1e9) / taken_s
+        assert compute["fraction"] == pytest.approx(expected, rel=1e-2)
+
+
+def test_energy_is_a_number_or_a_reason(run: Run) -> None:
+    counted = run.document["energy_method"] is not None
+    assert counted == (run.document["energy_reason"] is None)
+    assert all((each["energy_mj"] is not None) == counted for each in run.document["subjects"])
+
+
+def test_a_subject_is_kept_on_the_processors_that_are_asked_for(fashion: Path, tmp_path: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    options = Options(cores=[core], warmup_runs=1, runs=6, blocks=6, max_seconds=0.1)
+    assert measure(options, fashion, fashion, tmp_path).subject("candidate")["cores"] == [core]
+    with Subject("candidate", fashion, {**SPEC, "cores": [core]}) as subject:
+        subject.load(1, 0.1)
+        assert os.sched_getaffinity(subject.pid) == {core}
+
+
+def test_a_processor_that_is_not_there_is_named(fashion: Path, tmp_path: Path) -> None:
+    allowed = min(os.sched_getaffinity(0))
+    with pytest.raises(StepError, match=f"cores: there is no processor 1000000 to use here, only {allowed}"):
+        measure(Options(cores=[10**6], max_seconds=0.1), fashion, fashion, tmp_path)
+
+
 def test_facts_are_the_documents_numbers_in_words(run: Run) -> None:
     facts, candidate = run.result.facts, run.subject("candidate")
     assert facts["latency"].startswith(f"{candidate['latency_ms']['p50']:.3g} ms p50 (")
@@ -170,7 +208,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_measurement_too_noisy_to_rank_is_not_kept_and_says_so(scripted: Path) -> None:
     noisy = measure(QUICK, scripted / "noisy", scripted / "steady", scripted / "out")
-    assert noisy.document["noisy"]
+    assert noisy.document["noisy"].startswith("Too noisy to rank: ")
     assert not noisy.result.keep
     assert noisy.result.facts["noisy"].startswith("too noisy to rank")
 
@@ -208,6 +246,8 @@ def test_a_folder_without_a_model_is_named(fashion: Path, tmp_path: Path) -> Non
         ({"max_seconds": 0.0}, "max_seconds must be more than 0"),
         ({"max_seconds": math.nan}, "max_seconds must be more than 0"),
         ({"confidence": 1.0}, "confidence must lie in"),
+        ({"cores": [1, 1]}, r"cores must be different numbers of processors, from 0 on, got \[1, 1\]"),
+        ({"cores": [-1]}, "cores must be different numbers of processors"),
         ({"blocks": 5}, "blocks must be at least 6 for confidence 0.95, got 5"),
     ],
 )

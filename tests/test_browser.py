@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from browser import DESK, PAPER, PHONE, chromium, needs_chromium, opened
-from test_report_page import BUILDS, cpu_int8
+from test_report_page import BUILDS, cpu_int8, measurement, subject
 from test_sweep_report import HOSTILE, job, sweep
 
 from builder.report.history import Past, render_history
 from builder.report.page import render
-from builder.report.variants_page import render_variants
 from builder.report.sweep import sweep_document
+from builder.report.variants_page import render_variants
 
 pytestmark = needs_chromium
 
@@ -71,10 +71,10 @@ def test_a_page_fits_asks_for_nothing_and_keeps_its_script_to_itself(
         assert pages[name].stat().st_size < 2_000_000
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", ["light", "dark", "phone"])
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious(name: str, scheme: str, browser: Any, pages: dict[str, Path]) -> None:
-    with opened(browser, pages[name], scheme=scheme) as page:
+def test_axe_finds_nothing_serious(name: str, view: str, browser: Any, pages: dict[str, Path]) -> None:
+    with opened(browser, pages[name], **VIEWS[view]) as page:
         assert page.serious() == []
 
 
@@ -122,3 +122,18 @@ def test_tables_are_sorted_with_the_keyboard_alone(name: str, browser: Any, page
         assert found.locator("th[aria-sort=ascending]").count() == 1
         found.keyboard.press("Enter")
         assert found.locator("th[aria-sort=descending]").count() == 1
+
+
+def test_a_column_of_numbers_is_sorted_by_their_values(browser: Any, tmp_path: Path) -> None:
+    """As text, 0.5 comes before 0.12."""
+    timed = measurement()
+    timed["subjects"] = [subject("baseline", 0.5), subject("candidate", 0.12)]
+    (tmp_path / "page.html").write_text(render(cpu_int8(timed=timed)), encoding="utf-8")
+    with opened(browser, tmp_path / "page.html") as page:
+        table = page.page.locator("#latency-1 table.sortable").first
+        table.get_by_role("button", name="p50").click()
+
+        assert [text.split()[0] for text in table.locator("tbody tr td:nth-child(2)").all_inner_texts()] == [
+            "0.120",
+            "0.500",
+        ]

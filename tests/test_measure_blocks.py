@@ -17,6 +17,7 @@ import pytest
 
 from builder.errors import ModelError, StepError
 from builder.measure.blocks import Schedule, Series, measure
+from builder.measure.energy import Counter
 from builder.measure.process import Subject
 from builder.measure.ratio import Ratio
 
@@ -73,7 +74,10 @@ def scripted(tmp_path: Path) -> Measure:
         script = program
 
     def run(
-        schedule: Schedule, progress: Callable[[int, int, str], None] = lambda *_: None, **scripts: dict[str, Any]
+        schedule: Schedule,
+        progress: Callable[[int, int, str], None] = lambda *_: None,
+        counter: Counter | None = None,
+        **scripts: dict[str, Any],
     ) -> tuple[list[Series], list[Ratio]]:
         with ExitStack() as stack:
             subjects = []
@@ -81,7 +85,7 @@ def scripted(tmp_path: Path) -> Measure:
                 model = tmp_path / f"{name}.json"
                 model.write_text(json.dumps({"name": name, "log": str(tmp_path / "log"), **script}), encoding="utf-8")
                 subjects.append(stack.enter_context(Scripted(name, model, SPEC)))
-            return measure(subjects, schedule, progress)
+            return measure(subjects, schedule, progress, counter)
 
     return run
 

@@ -7,7 +7,9 @@ import io
 import itertools
 import re
 import shlex
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from test_report_page import cpu_int8, failed_build
 
 from builder.report.front import front
 from builder.report.pareto import chart
-from builder.report.sweep import sweep_document
+from builder.report.sweep import sweep_document, write_sweep
 from builder.report.variants import table_csv
 from builder.report.variants_page import render_variants
 
@@ -52,6 +54,10 @@ def test_the_front_is_what_no_other_point_dominates(points: list[tuple[float, fl
     assert expected == front(points)
 
 
+def broken_job() -> Report:
+    return failed_build() | {"manifest": failed_build()["manifest"] | {"command": "python -m builder recipe=cpu_int8"}}
+
+
 def sweep() -> Report:
     return sweep_document(
         [
@@ -59,8 +65,7 @@ def sweep() -> Report:
             job("entropy", 0.93, 0.50, 4.0),
             job("slow", 0.92, 0.60),
             job("broken", 0.99, 0.10, status="failed"),
-            failed_build()
-            | {"manifest": failed_build()["manifest"] | {"command": "python -m builder recipe=cpu_int8"}},
+            broken_job(),
         ],
         [(["recipe=cpu_int8", f"{METHOD}=entropi"], "expected one of minmax, entropy", "did you mean 'entropy'?")],
     )
@@ -103,13 +108,25 @@ def test_the_page_shows_the_front_and_every_job() -> None:
     assert "<b>5</b>" in html
     assert len(re.findall(r"<tr>", html)) == 1 + 6
     assert "expected one of minmax, entropy" in html
-    assert html.count(f"<th>{METHOD}</th>") == 1
+    assert html.count(f'<th class="key">{METHOD.replace(".", ".<wbr>")}</th>') == 1
 
 
 def test_a_value_that_says_nothing_by_itself_is_called_by_its_key() -> None:
     html = render_variants(sweep_document([job("True", 0.92, 0.40), job("128", 0.93, 0.50)]))
 
     assert "From [0] method=True, 0.400 ms and 92.00 %, to [1] method=128" in html.replace("\u00a0", " ")
+
+
+def test_names_that_would_lie_on_each_other_are_put_below_or_left_out() -> None:
+    drawn = chart(sweep_document([job(str(index), 0.9, 0.4) for index in range(3)])["builds"])
+    assert drawn
+    marks = {mark.name: mark for mark in drawn.marks}
+    above, below = marks["[0]"].label, marks["[1]"].label
+
+    assert above is not None
+    assert below is not None
+    assert above < marks["[0]"].y < below
+    assert marks["[2]"].label is None
 
 
 def test_a_larger_file_is_a_larger_circle_and_a_better_build_lies_higher_and_to_the_left() -> None:
@@ -200,6 +217,16 @@ def test_a_build_that_was_too_noisy_to_rank_is_on_no_front() -> None:
     assert render_variants(document).count("too noisy to rank") == 2
 
 
+@pytest.mark.parametrize(("slower", "told"), [(1.05, False), (1.5, True)])
+def test_a_machine_that_was_not_equally_fast_for_all_is_said(slower: float, told: bool) -> None:
+    other = job("b", 0.93, 0.5)
+    other["headline"]["latency"]["reference"] *= slower
+    document = sweep_document([job("a", 0.92, 0.4), other])
+
+    assert bool(document["notes"]) is told
+    assert ("not equally fast for all builds" in render_variants(document)) is told
+
+
 def test_a_gate_beyond_the_chart_is_said_in_words() -> None:
     reports = [job("a", 0.92, 0.4), job("b", 0.93, 0.5)]
     for report in reports:
@@ -209,6 +236,28 @@ def test_a_gate_beyond_the_chart_is_said_in_words() -> None:
     assert drawn is not None
     assert drawn.too_slow is None
     assert "slower than 80.0" in drawn.limits
+
+
+def test_junit_has_a_suite_for_each_job_with_its_gates_and_errors(tmp_path: Path) -> None:
+    reports = [job("minmax", 0.92, 0.4), broken_job()]
+    write_sweep(tmp_path, reports, [(["recipe=cpu_int8", f"{METHOD}=entropi"], "expected one of", "did you mean")])
+    root = ET.parse(tmp_path / "junit.xml").getroot()
+
+    assert [suite.get("name") for suite in root] == ["[0] cpu_int8", "[1] cpu_int8", "[2]"]
+    assert [len(suite.findall("testcase")) for suite in root] == [6, 2, 1]
+    assert [suite.get("errors") for suite in root] == ["0", "1", "1"]
+    assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("9", "2", "1")
+
+
+def test_the_summary_has_a_line_for_each_job_and_shows_hostile_words_as_they_are(tmp_path: Path) -> None:
+    write_sweep(tmp_path, [job("minmax", 0.92, 0.4), job(f"{HOSTILE}|x", 0.93, 0.5)], [([f"{HOSTILE}=1"], "no", "")])
+    lines = (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
+
+    assert lines[0] == "## Sweep: 2 of 3 builds kept their limits"
+    assert [line.partition(" |")[0] for line in lines if line.startswith("| \\[")] == [
+        *("| \\[0\\] cpu\\_int8", "| \\[1\\] cpu\\_int8", "| \\[2\\]")
+    ]
+    assert not re.search(r"(?<!`)<script>(?![^`]*`)", "\n".join(lines[3:]))
 
 
 def test_a_sweep_that_measures_nothing_has_a_page() -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from builder.errors import RecipeError, did_you_mean
+from builder.recipe.objective import read_objectives
 from builder.recipe.own_code import check_code
 from builder.recipe.schema import CONVERSION_GATE, GATES, MAX_CONVERSION_DIFFERENCE, Gate, Limits, Machine, Recipe, Use
 from builder.recipe.toolchains import check_name
@@ -25,7 +26,7 @@ _CODE = re.compile(r"[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = ("comparisons", "store", "sweeps")  # they lie beside the builds, under outputs/
 _OWN = ("data", "tokenizer", "tokens", "address", "weights", "model", "check", "conversion")  # the recipe's own actions
 _MACHINE = tuple(Machine.__dataclass_fields__)
-_KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", "sweep", *_MACHINE)
+_KEYS = ("name", "summary", "model", "target", "data", "steps", "gates", "limits", "sweep", "objective", *_MACHINE)
 
 
 def read_recipe(
@@ -57,6 +58,7 @@ def read_recipe(
         hydra_files=files,
         limits=_limits(plain["limits"] or {}, [*_OWN, *(use.name for use in steps)]),
         sweep=plain["sweep"],
+        objective=read_objectives(plain["objective"]),
     )
     recipe.resolved.update(_resolved(recipe, gates))
     return recipe

@@ -18,6 +18,7 @@ __all__ = [
     "Gate",
     "Limits",
     "Machine",
+    "Objective",
     "Output",
     "Recipe",
     "Use",
@@ -101,6 +102,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """A figure of a build that a sweeper makes better: minimize or maximize it."""
+
+    figure: str
+    direction: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     name: str
     summary: str
@@ -116,6 +125,7 @@ class Recipe:
     hydra_files: dict[str, str] = field(default_factory=dict)  # .hydra/*.yaml, as text
     limits: dict[str, Limits] = field(default_factory=dict)  # by action; '' for every other one
     sweep: dict[str, Any] = field(default_factory=dict)  # choices by key, for -m
+    objective: tuple[Objective, ...] = ()  # for a sweeper that searches
 
     @property
     def words(self) -> list[str]:
@@ -148,6 +158,7 @@ def root_defaults() -> dict[str, Any]:
         "gates": {**dict.fromkeys(GATES), CONVERSION_GATE: MAX_CONVERSION_DIFFERENCE, "confidence": None},
         "limits": {f.name: None for f in dataclasses.fields(Limits)},
         "sweep": {},
+        "objective": None,
         **_defaults(Machine),
     }
 

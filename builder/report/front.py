@@ -8,9 +8,10 @@ from typing import Any
 from builder.report import format as words
 from builder.report.conditions import unlike
 
-__all__ = ["finding", "front", "mark_front", "measured"]
+__all__ = ["finding", "front", "mark_front", "measured", "notes", "shown"]
 
 Row = Mapping[str, Any]
+_STEADY = 1.1  # slowest over fastest time of the source model, up to which the builds' times can be put side by side
 _SHORT = 40  # characters of a build's values in a sentence
 
 
@@ -56,6 +57,18 @@ def finding(rows: Sequence[Row]) -> str:
         return f"{_called(fast)} is the fastest and the most accurate of the builds: {shown(fast)}{_tied(fast, rows)}"
     said = f"From {_called(fast)}, {shown(fast)}, to {_called(right)}, {shown(right)}"
     return f"{said}: no other build beats {len(best)} of {len(rows)}{_tied(fast, rows)}"
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """Say what must be known before the latencies of builds are put side by side: the machine's own speed moved."""
+    if len({str(row["source"]) for row in measured(rows)}) != 1 or unlike(measured(rows)):
+        return []
+    times = [row["headline"]["latency"]["reference"] for row in measured(rows)]
+    if None in times or max(times) / min(times) <= _STEADY:
+        return []
+    took = f"{words.number(min(times))} to {words.ms(max(times))}"
+    remedy = "Compare how many times faster each is than its source model, which was timed in turns with it."
+    return [f"The machine was not equally fast for all builds: the source model took {took} beside them. {remedy}"]
 
 
 def shown(row: Row) -> str:

@@ -1,9 +1,9 @@
-"""junit.xml: the gates of a build as the test cases that every CI system can show."""
+"""junit.xml: the gates of a build or of a sweep's jobs as the test cases that every CI system can show."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.outcomes import GateStatus, Status
@@ -11,7 +11,7 @@ from builder.outcomes import GateStatus, Status
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["junit"]
+__all__ = ["junit", "sweep_junit"]
 
 # A limit that could not be judged fails the build, so it fails here too; one that waits for its target is skipped.
 _MARKS = {
@@ -29,23 +29,53 @@ def junit(report: Mapping[str, Any]) -> str:
     An action that failed is a test case with an error, so that a build which came to no gate is not all green. The
     shape is that of junit-10.xsd, which the Jenkins xUnit plugin publishes.
     """
-    from xml.etree.ElementTree import Element, SubElement, indent, tostring
+    return _written([_build(report["manifest"]["name"], report["manifest"])])
 
-    manifest = report["manifest"]
-    cases = [*map(_gate, manifest["gates"])]
-    cases += [_action(action) for action in manifest["actions"] if action["status"] == Status.FAILED.word]
-    counts = {"tests": str(len(cases)), "failures": _count(cases, "failure"), "errors": _count(cases, "error")}
+
+def sweep_junit(reports: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> str:
+    """Return the gates of all jobs of a sweep: a suite for each, one with an error for a job that could not be made."""
+    labels = [row["label"] for row in document["builds"]]
+    builds = [
+        _build(f"{label} {report['manifest']['name']}", report["manifest"])
+        for label, report in zip(labels, reports, strict=True)
+    ]
+    unmade = [
+        _suite(job["label"], [_case("jobs", " ".join(job["own"]), "error", "failed", job["error"], job["hint"])])
+        for job in document["unmade"]
+    ]
+    return _written([*builds, *unmade])
+
+
+def _written(suites: Sequence[Element]) -> str:
+    from xml.etree.ElementTree import Element, indent, tostring
+
+    counts = {name: str(sum(int(suite.get(name, 0)) for suite in suites)) for name in ("tests", "failures", "errors")}
     root = Element("testsuites", {"name": "builder", **counts})
-    about = {"name": manifest["name"], **counts, "skipped": _count(cases, "skipped")}
-    suite = SubElement(root, "testsuite", {**about, "timestamp": manifest["created"].partition("+")[0]})
-    properties = SubElement(suite, "properties")
-    for name, value in _about(manifest).items():
-        SubElement(properties, "property", {"name": name, "value": _legal(value)})
-    for case in cases:
-        case.set("classname", f"{manifest['name']}.{case.get('classname')}")
-        suite.append(case)
+    root.extend(suites)
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
+
+
+def _build(name: str, manifest: Mapping[str, Any]) -> Element:
+    cases = [*map(_gate, manifest["gates"])]
+    cases += [_action(action) for action in manifest["actions"] if action["status"] == Status.FAILED.word]
+    return _suite(name, cases, {"timestamp": manifest["created"].partition("+")[0]}, _about(manifest))
+
+
+def _suite(
+    name: str, cases: list[Element], attributes: Mapping[str, str] | None = None, about: Mapping[str, str] | None = None
+) -> Element:
+    from xml.etree.ElementTree import Element, SubElement
+
+    counts = {"tests": str(len(cases)), "failures": _count(cases, "failure"), "errors": _count(cases, "error")}
+    suite = Element("testsuite", {"name": name, **counts, "skipped": _count(cases, "skipped"), **(attributes or {})})
+    properties = SubElement(suite, "properties")
+    for key, value in (about or {}).items():
+        SubElement(properties, "property", {"name": key, "value": _legal(value)})
+    for case in cases:
+        case.set("classname", f"{name}.{case.get('classname')}")
+        suite.append(case)
+    return suite
 
 
 def _about(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -21,6 +21,7 @@ Row = Mapping[str, Any]
 HEIGHT = 320  # pixels of the drawing, axes excluded
 _LARGEST, _LEAST = 16.0, 3.0  # pixels, radius of the largest file, and of one too small to be seen otherwise
 _ROOM = 0.12  # of the span of the points, around them
+_NAME = (9, 14)  # percent and pixels that a name takes, on a phone
 _CROWD = 24  # points: with more, only those of the front are named
 _TOLD = {"failed": "broke a limit or failed", "candidate": "no other build beats it", "other": "dominated"}
 
@@ -34,7 +35,7 @@ class Mark:
     x: float
     y: float
     radius: float
-    label: bool
+    label: float | None  # where its name stands, in pixels from the top; None where there is no room for it
     words: str
 
 
@@ -79,9 +80,8 @@ def chart(rows: Sequence[Row]) -> Chart | None:
         ]
     across, up = (_axis([edge[index] for edge in edges]) for index in (0, 1))
     largest = max([baseline[2] if baseline else 0, *(row["size_mib"] or 0 for row in drawn)])
-    marks = _named([_mark(row, across, up, factor, largest, len(drawn)) for row in drawn])
-    if baseline:
-        marks.insert(0, _source(baseline, metric, across, up, factor, largest))
+    source = [_source(baseline, metric, across, up, factor, largest)] if baseline else []
+    marks = _named([*source, *(_mark(row, across, up, factor, largest, len(drawn)) for row in drawn)])
     return Chart(
         across,
         up,
@@ -119,7 +119,7 @@ def _mark(row: Row, across: charts.Axis, up: charts.Axis, factor: float, largest
         f"{row['label']} {row['title']}: {shown(row)}, {words.mib(row['size_mib'])}{f'; {kept}' if count > 1 else ''}"
     )
     x, y = across.percent(row["latency_ms"]), _top(up, factor * row["accuracy"])
-    return Mark(row["label"], role, x, y, radius, count <= _CROWD or role == "candidate", told)
+    return Mark(row["label"], role, x, y, radius, y if count <= _CROWD or role == "candidate" else None, told)
 
 
 def _source(
@@ -128,17 +128,20 @@ def _source(
     latency, accuracy, size = baseline
     told = f"source model: {words.ms(latency)} and {words.metric(metric, accuracy)}, {words.mib(size)}"
     x, y = across.percent(latency), _top(up, factor * accuracy)
-    return Mark("source", "baseline", x, y, _radius(size, most), True, told)
+    return Mark("source", "baseline", x, y, _radius(size, most), y, told)
 
 
 def _named(marks: Sequence[Mark]) -> list[Mark]:
-    """Return the marks, those of the front named first; a name that would lie on another one is left out."""
-    taken: list[Mark] = []
-    for mark in sorted(marks, key=lambda mark: mark.role != "candidate"):
-        top = mark.y - mark.radius
-        if mark.label and all(abs(mark.x - o.x) > 4 or abs(top - o.y + o.radius) > 14 for o in taken):
-            taken.append(mark)
-    return [replace(mark, label=mark in taken) for mark in marks]
+    """Return the marks, named above or below where no other name lies, those of the front first, else not at all."""
+    taken: list[tuple[float, float]] = []
+    named: dict[int, float] = {}
+    for index, mark in sorted(enumerate(marks), key=lambda one: one[1].role != "candidate"):
+        for top in (mark.y - mark.radius - 4, mark.y + mark.radius + 14) if mark.label is not None else ():
+            if all(abs(mark.x - x) > _NAME[0] or abs(top - y) > _NAME[1] for x, y in taken):
+                named[index] = round(top, 1)
+                taken.append((mark.x, top))
+                break
+    return [replace(mark, label=named.get(index)) for index, mark in enumerate(marks)]
 
 
 def _stairs(

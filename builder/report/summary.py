@@ -11,7 +11,7 @@ from builder.report import findings, views
 from builder.report import format as words
 from builder.report.lines import harmless
 
-__all__ = ["code", "summary", "text"]
+__all__ = ["code", "summary", "table", "text"]
 
 # What GFM 0.29 reads as markup in a line, HTML, a link or mathematics; then what does it at the beginning of one.
 _MARKUP = re.compile(r"[\\`*_\[\]<>#|~&$!:]|(?<=[wW]{3})\.|^[-+=]|(?<=\d)[.)](?= |$)")
@@ -56,7 +56,7 @@ def _fence(content: str, least: int) -> str:
     return "`" * max(least, longest + 1)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> Iterator[str]:
     yield f"| {' | '.join(head)} |"
     yield f"|{'|'.join('---:' if index in numbers else '---' for index in range(len(head)))}|"
     for row in rows:
@@ -73,7 +73,7 @@ def _figures(report: Mapping[str, Any], names: findings.Names) -> Iterator[str]:
             shown = [text(figure["shown"]["value"]), text(figure["shown"]["reference"]), text(figure["change"])]
         where = _where(figure["measured_on"], None if figure["on_target"] is not False else names.target)
         rows.append([text(figure["label"]), *shown, figure["gate"] or "no gate", where])
-    yield from _table(head, rows, (1, 2))
+    yield from table(head, rows, (1, 2))
 
 
 def _where(system: str | None, missed: str | None) -> str:
@@ -101,7 +101,7 @@ def _gates(report: Mapping[str, Any], names: findings.Names) -> Iterator[str]:
     yield f"### {passed} of {len(gates)} {'gate' if len(gates) == 1 else 'gates'} passed"
     yield ""
     head = ["Gate", "State", "Limit", "Value", "Measured on", "Message"]
-    yield from _table(head, [_gate(gate, primary, names) for gate in gates], (2, 3))
+    yield from table(head, [_gate(gate, primary, names) for gate in gates], (2, 3))
 
 
 def _gate(gate: Mapping[str, Any], primary: str, names: findings.Names) -> list[str]:

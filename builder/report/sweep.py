@@ -19,9 +19,13 @@ def write_sweep(folder: Path, reports: Sequence[dict[str, Any]], unmade: Sequenc
 
     `unmade` are the jobs that could not be resolved: their overrides, the error and its hint.
     """
+    from builder.report.junit import sweep_junit
     from builder.report.variants_page import pages
+    from builder.report.variants_summary import variants_summary
 
-    for name, text in pages(sweep_document(reports, unmade)).items():
+    found = sweep_document(reports, unmade)
+    views = {"summary.md": variants_summary(found), "junit.xml": sweep_junit(reports, found)}
+    for name, text in (pages(found) | views).items():
         (folder / name).write_text(text, encoding="utf-8", newline="")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from builder.report.conditions import conditions
-from builder.report.front import finding, mark_front
+from builder.report.front import finding, mark_front, notes
 from builder.report.headline import pair
 
 __all__ = ["document", "label", "make_row", "table_csv"]
@@ -76,6 +76,7 @@ def document(
         "schema": 1,
         "kind": kind,
         "finding": finding(rows),
+        "notes": notes(rows),
         "common": [*common],
         "keys": [*keys],
         "builds": rows,

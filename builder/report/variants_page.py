@@ -38,5 +38,6 @@ def render_variants(document: dict[str, Any]) -> str:
         keys=document["keys"],
         chart=pareto.chart(rows),
         finding=document["finding"],
+        notes=document["notes"],
         **dressed(templates),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
+    from builder.measure.conditions import Conditions
     from builder.measure.scaled import Scaled
+    from builder.measure.scaling import Swept
 
 
 @dataclass
@@ -75,38 +78,59 @@ def scaling(options: Options, job: Job) -> Result:
     """
     from builder.digest import canonical
     from builder.measure.host import host, load_average
-    from builder.measure.scaling import Schedule, sweep
+    from builder.measure.noise import likely_cause
     from builder.measure.scaling_document import in_words, is_noisy, subject_entry
+    from builder.measure.subject import check_cores
 
     began, taken_at, load_before = time.monotonic(), datetime.now(UTC), load_average()
-    folders, threads = _folders(options, job), _threads(options)
-    schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
-    with ExitStack() as stack:
-        processes = {
-            (name, count): stack.enter_context(_process(name, folder, count, options, job))
-            for name, folder in folders.items()
-            for count in threads
-        }
-        found = sweep(processes, schedule, job.progress)
-        _check_varied(found.points, found.refused)
-        ran = {name: processes[name, threads[0]].execution() for name in folders}
-    subjects = [subject_entry(name, ran[name], found, options.confidence) for name in folders]
+    check_cores(options.cores)
+    threads = _threads(options)
+    found, ran, conditions = _swept(options, job, threads)
+    subjects = [subject_entry(name, told, found, options.confidence) for name, told in ran.items()]
+    noisy = is_noisy(subjects)
     document: dict[str, Any] = {
         "schema": 1,
         "section": "scaling",
-        "conditions": {name: getattr(options, name) for name in ("cores", "warmup_runs", "confidence", "seed")},
+        "options": {name: getattr(options, name) for name in ("cores", "warmup_runs", "seed", "confidence")},
         "processors": _processors(options),
         "threads_left_out": [count for count in options.threads if count not in threads],
         "ships": subjects[-1]["name"],
         "subjects": subjects,
-        "noisy": is_noisy(subjects),
+        "noisy": likely_cause(conditions, None, pinned=bool(options.cores)) if noisy else "",
+        "conditions": conditions.plain(),
         "host": host(),
         "load_average": {"before": load_before, "after": load_average()},
         "taken_at": taken_at.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 3),
     }
     (job.folder("section") / "section.json").write_bytes(canonical(document) + b"\n")
-    return Result(facts=in_words(document), keep=not document["noisy"])
+    return Result(facts=in_words(document), keep=not noisy)
+
+
+def _swept(options: Options, job: Job, threads: Sequence[int]) -> tuple[Swept, dict[str, dict[str, Any]], Conditions]:
+    """Time every point, and watch the machine meanwhile; return what ran of each subject too."""
+    from builder.measure.conditions import Watch
+    from builder.measure.scaling import Schedule, sweep
+
+    folders = _folders(options, job)
+    schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
+    with ExitStack() as stack:
+        watch, ours = Watch(options.cores), time.process_time()
+
+        def progress(done: int, total: int, what: str) -> None:
+            watch.look()
+            job.progress(done, total, what)
+
+        processes = {
+            (name, count): stack.enter_context(_process(name, folder, count, options, job))
+            for name, folder in folders.items()
+            for count in threads
+        }
+        found = sweep(processes, schedule, progress)
+        _check_varied(found)
+        used = time.process_time() - ours + sum(each.processor_ns() for each in processes.values()) / 1e9
+        conditions = watch.ended(used)
+        return found, {name: processes[name, threads[0]].execution() for name in folders}, conditions
 
 
 def _processors(options: Options) -> int:
@@ -147,10 +171,10 @@ def _process(name: str, folder: Path, threads: int, options: Options, job: Job) 
     return Scaled(name, folder, spec)
 
 
-def _check_varied(points: Any, refused: Any) -> None:
-    """Raise StepError where no subject has more than one point: then nothing grows."""
-    names = [point.subject for point in points]
-    if len(names) > len(set(names)):
+def _check_varied(found: Swept) -> None:
+    """Raise StepError where a subject has no more than one point: then nothing grows."""
+    names = [point.subject for point in found.points]
+    if names and all(names.count(name) > 1 for name in names):
         return
-    why = next((why for each in refused.values() for why in each.values()), "one number of threads is left")
+    why = next((why for each in found.refused.values() for why in each.values()), "one number of threads is left")
     raise StepError(f"scaling: nothing is left to vary: {why}", "give threads more values, or use an open batch")
