@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _VERB = re.compile(r"[a-z][a-z-]*")
+_HYDRAS = re.compile(r"\+{0,2}hydra/(launcher|sweeper)=")
 _SWEEP = ("-m", "--multirun")
 _SHORT = {
     **dict.fromkeys(("-q", "--quiet"), "verbosity=quiet"),
@@ -151,7 +152,9 @@ def _jobs(overrides: Sequence[str]) -> tuple[list[Recipe], list[Unmade]]:
     from builder.recipe.schema import Recipe
 
     jobs = [
-        Unmade(job.overrides, error) if isinstance(job, Recipe) and (error := refusal(job) or lock_refusal(job)) else job
+        Unmade(job.overrides, error)
+        if isinstance(job, Recipe) and (error := refusal(job) or lock_refusal(job))
+        else job
         for job in compose_jobs(overrides)
     ]
     recipes = [job for job in jobs if isinstance(job, Recipe)]
@@ -172,6 +175,8 @@ def _build(arguments: list[str], *, away: bool = True) -> int:
     from builder.build import build
     from builder.recipe.schema import Output, Verbosity
 
+    if any(_HYDRAS.match(word) for word in arguments):
+        return _launch(arguments)
     recipes, unmade, sweep = _recipes(arguments)
     machine = recipes[0].machine
     terminal = Terminal(results=machine.output is Output.TEXT, verbosity=machine.verbosity)
@@ -188,6 +193,20 @@ def _build(arguments: list[str], *, away: bool = True) -> int:
         return _finish_there(builds[0])
     _show(builds, sweep=sweep, unmade=unmade)
     return max((*(finished.exit_code for finished in builds), *(ExitCode.FAILED for _ in unmade)), key=_severity)
+
+
+def _launch(arguments: list[str]) -> int:
+    """Build a sweep whose jobs a launcher of Hydra's starts."""
+    from builder.launch import launch_sweep
+
+    words = [_SHORT.get(word, word) for word in arguments if word not in _SWEEP]
+    if len(words) == len(arguments):
+        raise UsageError("Hydra's launchers and sweepers start the jobs of a sweep, and this is none", "add -m")
+    done = launch_sweep(words)
+    _show(done.builds, sweep=True, unmade=done.unmade)
+    for line in done.best:
+        print(f"best    {harmless(line)}")
+    return max(done.codes, key=_severity)
 
 
 def _finish_there(built: Build) -> int:
@@ -217,7 +236,7 @@ def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "", unmade: Seque
         for label, finished in zip(labels, builds, strict=False):
             if label:
                 print(harmless(label.rstrip()))
-            names = [node.action.name for node in finished.nodes]
+            names = [action["name"] for action in finished.manifest["actions"]]
             about, verbosity = finished.manifest, machine.verbosity
             show_build(about, finished.folder, idle=finished.idle, verbosity=verbosity, names=names, sent=sent)
         for label, job in zip(labels[len(builds) :], unmade, strict=True):

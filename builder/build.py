@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from builder.deliver import Folder, deliver
+from builder.deliver import Folder, Member, deliver
 from builder.engine.events import Event, Events
 from builder.engine.fitness import judged
 from builder.engine.jobs import default_jobs
@@ -70,11 +70,13 @@ def build(
     sweep: bool = False,
     eager: bool = False,
     unmade: Sequence[Unmade] = (),
+    member: Member | None = None,
 ) -> list[Build]:
     """Build recipes, each distinct action once, and return one Build for each.
 
     With `eager`, toolchains are put together too when all that runs in them is cached. `unmade` are jobs of a sweep
-    that could not be resolved; its report tells them.
+    that could not be resolved; its report tells them. With `member` there is one recipe, and others of its sweep are
+    built by other processes.
     A failed action or a broken gate is told by the Build's status. Raises RecipeError for a recipe that cannot be
     planned, TargetError for one whose target cannot do what its options ask for, LockError for one that is not as its
     lock says, StoreError where the store cannot be used, Interrupted after Ctrl-C with nothing left running.
@@ -90,7 +92,9 @@ def build(
     store = Store(store_folder(recipes[0].machine.store), stats, lambda text: events(Event("warning", message=text)))
     try:
         with interruptible():
-            return _repairing(lambda: _build(recipes, graphs, store, stats, events, guard, sweep, eager, unmade))
+            return _repairing(
+                lambda: _build(recipes, graphs, store, stats, events, guard, sweep, eager, unmade, member)
+            )
     finally:
         stats.close()
 
@@ -117,6 +121,7 @@ def _build(
     sweep: bool,
     eager: bool,
     unmade: Sequence[Unmade],
+    member: Member | None,
 ) -> list[Build]:
     machine = recipes[0].machine
     facts = Facts(stats)
@@ -124,8 +129,8 @@ def _build(
     note = cache(lambda text: events(Event("note", message=text)))  # once, whatever the builds of a sweep share
     planner = Planner(store, facts, Path("outputs"), machine.fresh or (), note)
     plans = [
-        _nodes(recipe, actions, index, sweep)
-        for index, (recipe, actions) in enumerate(zip(recipes, graphs, strict=True))
+        _nodes(recipe, actions, index, sweep or member is not None)
+        for index, (recipe, actions) in enumerate(zip(recipes, graphs, strict=True), member.number if member else 0)
     ]
     with ExitStack() as stack:
         stack.enter_context(store.using())
@@ -146,11 +151,12 @@ def _build(
         prepare.wait()
         idle = [node.action for nodes in plans for node in nodes if node.outcome is None]
         plans = [[node for node in nodes if node.outcome is not None] for nodes in plans]
-        folders = deliver(recipes, plans, store, stats, events, sweep=sweep, unmade=unmade)
+        folders = deliver(recipes, plans, store, stats, events, sweep=sweep, unmade=unmade, member=member)
         for nodes, folder in zip(plans, folders, strict=True):
             if words := why_no_kit(folder.manifest, nodes):
                 note(words)
-        _protect(store, plans, folders, _keys(planner, idle), sweep=sweep)
+        if member is None:  # else who collects the sweep does
+            _protect(store, plans, folders, _keys(planner, idle), sweep=sweep)
     _remember(planner, recipes, plans)
     return [_finished(recipe, nodes, folder) for recipe, nodes, folder in zip(recipes, plans, folders, strict=True)]
 

@@ -30,7 +30,15 @@ from builder.store.cas import Entry, Tree
 from builder.store.statcache import StatCache
 from builder.store.store import Store
 
-__all__ = ["Folder", "deliver"]
+__all__ = ["Folder", "Member", "deliver"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A build of a sweep whose other builds are made elsewhere: its number, and the folder that it goes into."""
+
+    number: int
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,13 @@ def deliver(
     *,
     sweep: bool,
     unmade: Sequence[Unmade] = (),
+    member: Member | None = None,
 ) -> list[Folder]:
     """Write a folder for each build. Raises Damaged where the store's bytes are not what they should be."""
+    if member:
+        content = _content(recipes[0], plans[0], store)
+        _write(member.folder, content, recipes[0], plans[0], store)
+        return [Folder(member.folder, content.manifest, unchanged=False)]
     if not sweep:
         return [_deliver(recipe, nodes, store, stats, events) for recipe, nodes in zip(recipes, plans, strict=True)]
     from builder.report.sweep import write_sweep

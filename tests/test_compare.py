@@ -151,8 +151,9 @@ def test_a_build_without_a_report_is_refused_by_compare_and_noted_by_diff(kept: 
 
 def test_a_comparison_is_shown_and_its_name_is_no_recipes(kept: Project, compare: Compare) -> None:
     page = page_of(kept, compare("small", "plain"))
+    word = f"comparisons@{page.parent.name}"
 
-    assert compare("comparisons", "--print", verb="show").out.strip() == str(page.relative_to(kept.folder))
+    assert compare(word, "--print", verb="show").out.strip() == str(page.relative_to(kept.folder))
     assert kept.run("recipe=small", "name=comparisons").returncode == 2
 
 

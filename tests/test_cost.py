@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from builder.onnxtools.cost import Cost, cost
+from builder.onnxtools.cost import QDQ, Cost, cost
 from builder.onnxtools.files import load_graph
 from builder.onnxtools.ran import ran
 
@@ -162,10 +162,10 @@ def quantized(weight_type: type = np.int8) -> onnx.ModelProto:
     return model(nodes, {"x": [1, 2, 8, 8]}, ["y"], weights)
 
 
-def test_quantized_operands_are_int8_and_move_a_byte_each() -> None:
+def test_operands_behind_a_dequantization_are_told_apart_and_move_a_byte_each() -> None:
     found = cost(quantized(), {"x": [1, 2, 8, 8]})
 
-    assert found.macs == {"int8": 4 * 36 * 2 * 9}
+    assert found.macs == {QDQ: 4 * 36 * 2 * 9}
     assert (found.parameters, found.weight_bytes) == (72, 72)
     assert found.activation_bytes == 2 * 64 + 4 * 36
 
@@ -201,6 +201,17 @@ def test_what_control_flow_runs_is_counted_in_a_run_and_not_guessed(
     assert counted(branching, feed, run=False).uncounted == ("If (with MatMul inside)",)
     found = counted(branching, feed, run=True)
     assert (found.macs, found.uncounted) == (expected, ())
+
+
+def test_an_integer_product_is_int8() -> None:
+    weights = [numpy_helper.from_array(np.ones((4, 5), np.int8), "w")]
+    takes = [helper.make_tensor_value_info("x", TensorProto.UINT8, [3, 4])]
+    gives = [helper.make_tensor_value_info("y", TensorProto.INT32, None)]
+    graph = helper.make_graph([helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "g", takes, gives, weights)
+
+    found = cost(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), {"x": [3, 4]})
+
+    assert found.macs == {"int8": 60}
 
 
 def test_an_operator_that_may_multiply_and_is_not_known_is_named() -> None:

@@ -31,7 +31,7 @@ LAYERS = [
     ["evidence"],
     ["deliver", "kit"],
     ["build"],
-    ["api", "check", "init", "verify", "diff", "compare", "show", "cache", "toolchain", "lock", "resume"],
+    ["api", "check", "init", "verify", "diff", "compare", "show", "cache", "toolchain", "lock", "resume", "launch"],
     ["__main__"],
 ]
 # The worker's side of the engine runs steps; only the builder's side knows plans.

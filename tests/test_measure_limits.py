@@ -9,7 +9,7 @@ import pytest
 
 from builder.measure.limits import Limits, cache_bytes, machine_limits
 from builder.measure.roofline import Counted, compute
-from builder.onnxtools.cost import Cost
+from builder.onnxtools.cost import QDQ, Cost
 
 MIB = 1 << 20
 COST = Cost({"int8": 10**9}, 1000, 1000, 3000, 2 * MIB, {"Add": 2}, ())
@@ -78,11 +78,20 @@ def test_mixed_precisions_are_each_held_against_their_own_limit() -> None:
     assert found["words"] == "uses 50 % of what this machine computes with 2 threads"
 
 
-def test_int8_that_ran_in_fp32_is_held_against_fp32() -> None:
-    found = compute(Counted(COST, "a"), LIMITS, 40.0, "fp32")
+@pytest.mark.parametrize(("ran", "fraction"), [("fp32", 0.5), ("int8, fp32", 0.125), ("fp32, int8", None)])
+def test_quantized_operands_are_held_against_what_they_ran_in(ran: str, fraction: float | None) -> None:
+    pairs = replace(COST, macs={QDQ: 10**9})
 
-    assert found["macs_by_precision"] == {"fp32": 10**9}
-    assert found["fraction"] == 0.5
+    found = compute(Counted(pairs, "a"), LIMITS, 40.0, ran)
+
+    assert found["fraction"] == fraction
+    assert found["macs"] == 10**9
+    if fraction is None:
+        assert "does not tell which" in found["reason"]
+
+
+def test_operators_of_whole_numbers_are_int8_whatever_most_nodes_are() -> None:
+    assert compute(Counted(COST, "a"), LIMITS, 25.0, "fp32, int8")["fraction"] == 0.2
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from browser import PHONE, chromium, needs_chromium, opened
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
@@ -49,13 +50,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report of a sweep over batches and threads of a model and its baseline: to be read only."""
     project = write_small(Project(tmp_path_factory.mktemp("scaling") / "project"))
     found = built(project, "steps.scaling.batch=[4,1]", "steps.scaling.threads=[1,999]", "steps.scaling.baseline=true")
-    return {**found, "html": newest(project).with_name("report.html").read_text(encoding="utf-8")}
+    page = newest(project).with_name("report.html")
+    return {**found, "page": page, "html": page.read_text(encoding="utf-8")}
 
 
 def test_every_batch_of_the_model_and_its_baseline_is_timed_and_follows_the_schema(report: dict[str, Any]) -> None:
     document = section(report)
 
-    validator().validate({name: part for name, part in report.items() if name != "html"})
+    validator().validate({name: part for name, part in report.items() if name not in ("html", "page")})
     assert [subject["name"] for subject in document["subjects"]] == ["baseline", "candidate"]
     for subject in document["subjects"]:
         assert [(point["threads"], point["batch"]) for point in subject["points"]] == [(1, 1), (1, 4)]
@@ -82,6 +84,13 @@ def test_the_page_titles_both_drawings_with_what_was_found(report: dict[str, Any
     assert html.count(": latency, median, ms, logarithmic over batch</title>") == 1
     assert html.count(": samples per second over batch</title>") == 1
     assert "grows as batch^" in html
+
+
+@needs_chromium
+def test_the_drawings_fit_a_phone_and_a_screen_reader_can_tell_them(report: dict[str, Any]) -> None:
+    with chromium() as browser, opened(browser, report["page"], size=PHONE, scheme="dark") as page:
+        assert page.beyond() == []
+        assert page.serious() == []
 
 
 def test_a_fixed_batch_leaves_threads_to_sweep_or_nothing(small: Project) -> None:

@@ -5,12 +5,13 @@ The roofline model (Williams, Waterman, Patterson, Communications of the ACM 52,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from builder.measure.limits import Limits
-from builder.onnxtools.cost import Cost
+from builder.onnxtools.cost import QDQ, Cost
 
 __all__ = ["Counted", "compute"]
 
@@ -29,24 +30,24 @@ class Counted:
 def compute(counted: Counted, limits: Limits, run_ms: float, precision: str) -> dict[str, Any]:
     """Return what measurement.json holds of a subject's compute, for one run of the whole batch.
 
-    `run_ms` is its median, `precision` what really ran ('int8, fp32'): int8 operands on a runtime that has no kernels
-    for them are computed in fp32. The share is of the roof that binds: the time that the machine would need at its
-    best, for the MACs or for what must come from memory, over the time that it took.
+    `run_ms` is its median, `precision` what really ran, that of most nodes first ('int8, fp32'). The share is of the
+    roof that binds: the time that the machine would need at its best, for the MACs or for what must come from memory,
+    over the time that it took.
     """
     cost, reason = counted.cost, counted.reason
     if cost is None:
         return {"of": counted.of, "macs": None, "fraction": None, "limit": None, "reason": reason, "words": ""}
-    whole = not cost.uncounted
-    macs = _as_ran(cost.macs, precision) if whole else {}
+    whole, ran = not cost.uncounted, _as_ran(cost.macs, precision)
+    macs = (cost.macs if ran is None else ran) if whole else {}
     total = sum(macs.values())
     moved = None if cost.activation_bytes is None else cost.weight_bytes + cost.activation_bytes
     if not whole:
         reason = f"not counted: {', '.join(cost.uncounted)}"
-    found = _share(macs, cost, limits, run_ms) if whole else _Share()
+    found = _share(ran, cost, limits, run_ms) if whole else _Share()
     return {
         "of": counted.of,
         "macs": total if whole else None,
-        "macs_by_precision": macs,
+        "macs_by_precision": dict(macs),
         "parameters": cost.parameters,
         "weight_bytes": cost.weight_bytes,
         "activation_bytes": cost.activation_bytes,
@@ -67,17 +68,22 @@ class _Share:
     reason: str = ""
 
 
-def _as_ran(macs: Mapping[str, int], precision: str) -> dict[str, int]:
-    """Return MACs by what they were computed in."""
-    ran = precision.split(", ")
-    if "int8" in macs and "int8" not in ran:
-        return {"fp32": sum(macs.values())}
-    return dict(macs)
+def _as_ran(macs: Mapping[str, int], precision: str) -> dict[str, int] | None:
+    """Return MACs by what they were computed in: those of Q/DQ pairs as most nodes; None where these are mixed."""
+    first, *others = precision.split(", ")
+    if QDQ in macs and first != "int8" and "int8" in others:
+        return None
+    found: Counter[str] = Counter()
+    for name, count in macs.items():
+        found[name if name != QDQ else "int8" if first == "int8" else "fp32"] += count
+    return dict(found)
 
 
-def _share(macs: Mapping[str, int], cost: Cost, limits: Limits, run_ms: float) -> _Share:
+def _share(macs: Mapping[str, int] | None, cost: Cost, limits: Limits, run_ms: float) -> _Share:
     if limits.reason:
         return _Share(reason=limits.reason)
+    if macs is None:
+        return _Share(reason="the runtime computed some Q/DQ pairs in int8 and others in fp32, and does not tell which")
     if missing := [name for name in macs if name not in limits.macs_per_s]:
         return _Share(reason=f"what this machine computes in {', '.join(missing)} at most is not measured")
     if not sum(macs.values()):

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from builder.onnxtools.ran import Ran
 
-__all__ = ["Cost", "cost"]
+__all__ = ["QDQ", "Cost", "cost"]
+
+QDQ = "QDQ"
 
 _VIEWS = {"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}  # the same bytes under another shape
 _QUANTIZES = {"DequantizeLinear", "QuantizeLinear"}  # runtimes fuse them with the operators beside them
@@ -27,11 +29,12 @@ _QUANTIZES = {"DequantizeLinear", "QuantizeLinear"}  # runtimes fuse them with t
 class Cost:
     """What one run takes, for one shape of the inputs.
 
-    `macs` is by the precision of the operands in the graph (fp32, int8, ...). `uncounted` names operators that multiply
-    and could not be counted; `light` counts the others (elementwise, pooling, moves), whose operations are in no number
-    here. `activation_bytes` is what the operators read and write beside weights, as the graph is written, with Q/DQ
-    pairs taken as fused: None where a shape is not known. `least_bytes` is what must come from and go to memory in any
-    case, once: weights that are read, inputs, outputs.
+    `macs` is by the precision of the operands in the graph (fp32, int8, ...), or `QDQ` for int8 operands behind
+    DequantizeLinear, which a runtime multiplies in int8 where it has a kernel, else in fp32. `uncounted` names
+    operators that multiply and could not be counted; `light` counts the others (elementwise, pooling, moves), whose
+    operations are in no number here. `activation_bytes` is what the operators read and write beside weights, as the
+    graph is written, with Q/DQ pairs taken as fused: None where a shape is not known. `least_bytes` is what must come
+    from and go to memory in any case, once: weights that are read, inputs, outputs.
     """
 
     macs: Mapping[str, int]
@@ -121,12 +124,14 @@ class _Counter:
             self.uncounted[f"{node.op_type} of a shape that the graph does not tell"] = None
 
     def _precision(self, node: NodeProto, known: Tensors) -> str:
-        """Return what a node multiplies in: int8 where both operands are, which is where runtimes have kernels."""
+        """Return what a node multiplies in: int8 where both operands are."""
         if node.op_type.startswith("DynamicQuantize"):  # takes fp32, and makes int8 of it first
             return "int8"
         operand = [self.origins.get(node.input[at], node.input[at]) for at in operands(node)]
         found = {known.types.get(name, "") for name in operand}
-        return "int8" if found <= {"int8", "uint8"} else next(iter(sorted(found & {*FLOATS.values()})), "fp32")
+        if found <= {"int8", "uint8"}:
+            return QDQ if node.input[0] in self.origins else "int8"
+        return next(iter(sorted(found & {*FLOATS.values()})), "fp32")
 
 
 def _moved(graph: GraphProto, known: Tensors, weights: set[str]) -> int | None:

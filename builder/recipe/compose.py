@@ -42,7 +42,7 @@ _TROUBLE = (
     OSError,
 )
 
-__all__ = ["Unmade", "compose", "compose_jobs", "compose_sweep", "group_options"]
+__all__ = ["Unmade", "compose", "compose_first", "compose_jobs", "compose_sweep", "group_options"]
 
 _one_at_a_time = threading.RLock()  # Hydra is one for the whole process
 _written: dict[str, str] = {}
@@ -78,6 +78,25 @@ def compose_sweep(overrides: Sequence[str]) -> list[Recipe]:
         if isinstance(job, Unmade):
             raise job.error
     return [job for job in jobs if isinstance(job, Recipe)]
+
+
+def compose_first(overrides: Sequence[str]) -> Recipe:
+    """Resolve the first job of a sweep that can be; an interval, which only a sweeper reads, is left out.
+
+    Raises what `compose` raises where none can be.
+    """
+    with _hydra():
+        parsed = [each for each in _parse(overrides) if not each.is_interval_sweep()]
+        shared = Shared()
+        jobs = (_job(words, shared) for words in itertools.product(*map(_values, parsed)))
+        first = next(jobs, None)
+        if first is None:
+            raise UsageError("on the command line: a list of choices matches nothing")
+        for job in itertools.chain([first], jobs):
+            if isinstance(job, Recipe):
+                return job
+        assert isinstance(first, Unmade)
+        raise first.error
 
 
 @dataclass(frozen=True)

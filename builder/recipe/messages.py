@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +50,23 @@ def _by_words(error: BaseException, overrides: Sequence[str]) -> RecipeError | U
     return UsageError(_first_line(error), _FORM)
 
 
+# The packages of Hydra's own project that bring a launcher or a sweeper, by its name up to the first '_'.
+_PLUGINS = {
+    "hydra/launcher": {name: f"hydra-{name}-launcher" for name in ("joblib", "ray", "rq", "submitit")},
+    "hydra/sweeper": {name: f"hydra-{name}-sweeper" for name in ("ax", "nevergrad", "optuna")},
+}
+
+
+def _no_plugin(group: str, name: str, options: Sequence[str]) -> RecipeError:
+    package = _PLUGINS[group].get(name.partition("_")[0])
+    if package is None:
+        return RecipeError(f"there is no {group} '{name}'", did_you_mean(name, [*options, *_PLUGINS[group]]))
+    return RecipeError(
+        f"{group}={name} comes with the package {package}, which is not installed here",
+        f"{shlex.quote(sys.executable)} -m pip install {package}",
+    )
+
+
 def _missing(error: MissingConfigException) -> RecipeError:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     group = group.rpartition("/")[2] if group.startswith("recipe/") else group
@@ -56,6 +75,8 @@ def _missing(error: MissingConfigException) -> RecipeError:
         return RecipeError(f"there is no step '{name}'", did_you_mean(name, step_names()))
     if not group:
         return RecipeError(f"there is no '{name}'", did_you_mean(name, options))
+    if group in _PLUGINS:
+        return _no_plugin(group, name, options)
     words = {"recipe": "recipe", "model": "model", "target": "target", "data": "dataset"}
     hint = (
         did_you_mean(name, options)

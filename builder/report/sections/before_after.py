@@ -27,7 +27,7 @@ def _finding(report: Mapping[str, Any]) -> str:
         return ""
     names = findings.Names(report["manifest"])
     away = "" if latency["on_target"] else ", not on " + names.target
-    return f"{names.candidate} is {_speed(latency)} and {_kept(accuracy)}{away}"
+    return f"{names.candidate} is {_speed(latency)}{_kept(accuracy, names.reference)}{away}"
 
 
 def _speed(latency: Mapping[str, Any]) -> str:
@@ -36,10 +36,10 @@ def _speed(latency: Mapping[str, Any]) -> str:
     return (ranked and findings.compared(latency["change"], "faster", "slower")) or "as fast"
 
 
-def _kept(accuracy: Mapping[str, Any]) -> str:
-    metric, change = accuracy["unit"], accuracy["change"]
+def _kept(accuracy: Mapping[str, Any], reference: str) -> str:
+    metric, change, interval = accuracy["unit"], accuracy["change"], accuracy["interval"]
+    title = words.metric_title(metric)
+    if change == 0 or (interval and interval[0] <= 0 <= interval[1]):
+        return f"; its {title} cannot be told from {reference}'s"
     unit = " points" if words.in_percent(metric) else ""
-    if change == 0:
-        return f"keeps its {words.metric_title(metric)}"
-    verb = "loses" if change < 0 else "gains"
-    return f"{verb} {words.points(metric, abs(change))}{unit} of {words.metric_title(metric)}"
+    return f" and {'loses' if change < 0 else 'gains'} {words.points(metric, abs(change))}{unit} of {title}"
