@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from browser import DESK, PAPER, PHONE, chromium, needs_chromium, opened
+from projects import Project, write_small
 from test_report_page import BUILDS, cpu_int8, measurement, subject
 from test_sweep_report import HOSTILE, job, sweep
 
@@ -35,6 +36,13 @@ PAGES = {name: (lambda make=make: render(make())) for name, make in BUILDS.items
     ),
     "history": history,
 }
+SECTIONS = {
+    "compare_layers": ["samples=8"],
+    "profile": ["runs=20", "blocks=6", "max_seconds=2", "warmup_runs=1"],
+    "scaling": ["runs=20", "blocks=6", "max_seconds=2", "warmup_runs=1", "batch=[1,2]", "threads=[1]"],
+}
+BRIEFLY = [f"steps.benchmark.{word}" for word in ("runs=20", "blocks=6", "max_seconds=2", "warmup_runs=1")]
+NAMES = [*PAGES, "every_section"]
 VIEWS: dict[str, dict[str, Any]] = {
     "light": {},
     "dark": {"scheme": "dark"},
@@ -54,11 +62,23 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     for name, make in PAGES.items():
         (folder / f"{name}.html").write_text(make(), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in PAGES}
+    return {name: folder / f"{name}.html" for name in PAGES} | {"every_section": every_section(folder / "project")}
+
+
+def every_section(folder: Path) -> Path:
+    """Build with each step that has a section of its own and needs no toolchain; return the build's page."""
+    project = write_small(Project(folder))
+    words = [f"steps.{step}.{word}" for step, given in SECTIONS.items() for word in given]
+    done = project.run("recipe=small", f"+steps=[benchmark,{','.join(SECTIONS)}]", *BRIEFLY, *words)
+    page = folder / "outputs/small/latest/report.html"
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(f'id="{part}' in page.read_text() for part in ("layer-errors", "layer-times", "scaling", "before-after"))
+    return page
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_fits_asks_for_nothing_and_keeps_its_script_to_itself(
     name: str, view: str, browser: Any, pages: dict[str, Path]
 ) -> None:
@@ -72,13 +92,13 @@ def test_a_page_fits_asks_for_nothing_and_keeps_its_script_to_itself(
 
 
 @pytest.mark.parametrize("view", ["light", "dark", "phone"])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_axe_finds_nothing_serious(name: str, view: str, browser: Any, pages: dict[str, Path]) -> None:
     with opened(browser, pages[name], **VIEWS[view]) as page:
         assert page.serious() == []
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_says_the_same_without_script(name: str, browser: Any, pages: dict[str, Path]) -> None:
     def said(script: bool) -> str:
         with opened(browser, pages[name], script=script) as page:
@@ -87,7 +107,7 @@ def test_a_page_says_the_same_without_script(name: str, browser: Any, pages: dic
     assert said(script=False) == said(script=True)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_fits_on_paper(name: str, browser: Any, pages: dict[str, Path]) -> None:
     with opened(browser, pages[name], scheme="dark", size=PAPER) as page:
         page.page.emulate_media(media="print")

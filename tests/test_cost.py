@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from builder.errors import ModelError
 from builder.onnxtools.cost import QDQ, Cost, cost
 from builder.onnxtools.files import load_graph
 from builder.onnxtools.ran import ran
@@ -237,3 +238,10 @@ def test_a_table_that_is_only_looked_up_is_a_parameter_and_does_not_pass_through
 
     assert (found.parameters, found.weight_bytes) == (240_000, 960_000)
     assert found.least_bytes == 5 * 8 + 5 * 8 * 4
+
+
+def test_a_graph_that_does_not_run_is_a_model_error(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"no model")
+
+    with pytest.raises(ModelError, match="does not run the graph"):
+        ran(tmp_path / "m.onnx", {})

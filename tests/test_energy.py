@@ -96,6 +96,16 @@ def test_each_subject_gets_the_energy_of_its_own_blocks_by_run(scripted: Measure
         assert one.energy_mj == pytest.approx(3000 * len(one.blocks_ns) / one.metered_runs)
 
 
+def test_a_slow_counter_gets_blocks_in_a_row(scripted: Measure) -> None:  # noqa: F811
+    readings = iter((100, 107, 200, 203))
+    counter = Counter("scripted", lambda: [next(readings)], [0.0], 1.0, slow_seconds=0.05)
+
+    series, _ = scripted(QUICK, counter=counter, a={"ns": [1000]}, b={"ns": [2000]})
+
+    assert [one.joules for one in series] == [7, 3]
+    assert all(one.metered_runs >= 2 for one in series)
+
+
 def test_without_a_counter_there_is_no_energy(scripted: Measure) -> None:  # noqa: F811
     series, _ = scripted(QUICK, a={"ns": [1000]}, b={"ns": [2000]})
 

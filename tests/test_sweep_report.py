@@ -227,6 +227,14 @@ def test_a_machine_that_was_not_equally_fast_for_all_is_said(slower: float, told
     assert ("not equally fast for all builds" in render_variants(document)) is told
 
 
+def test_a_build_that_alone_was_measured_is_not_called_the_fastest() -> None:
+    document = sweep_document([job("a", 0.92, 0.4), broken_job()])
+
+    assert document["finding"].replace("\u00a0", " ") == (
+        "Only [0] a has both an accuracy and a latency: 0.400 ms and 92.00 %"
+    )
+
+
 def test_a_gate_beyond_the_chart_is_said_in_words() -> None:
     reports = [job("a", 0.92, 0.4), job("b", 0.93, 0.5)]
     for report in reports:

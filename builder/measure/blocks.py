@@ -85,7 +85,7 @@ def measure(
     Blocks alternate, in reverse order every other round, so that a drift of the machine falls on all alike. They are
     taken until each ratio's interval is within 2 % of its value (a fixed width, whose coverage stopping does not spoil
     in the limit: Chow and Robbins, Annals of Mathematical Statistics 36, 1965) or the time is over. Where there is a
-    counter, each subject gets the energy of its own blocks.
+    counter, each subject gets the energy of its own blocks; a slow one needs blocks in a row, after the others.
     """
     loaded = [subject.load(schedule.warmup_runs, schedule.max_seconds / 10) for subject in subjects]
     runs = schedule.runs_per_block([load.pop("run_ns") for load in loaded])
@@ -94,17 +94,20 @@ def measure(
     ratios: list[Ratio] = []
     least = schedule.blocks * len(subjects)
     order = list(zip(subjects, series, strict=True))
+    slow = counter is not None and counter.slow_seconds > 0
     interrupted = [subject.interruptions() for subject in subjects]
     while not _done(series, ratios, schedule, time.monotonic() > end):
         for subject, one in order:
             others = [other for other in subjects if other is not subject]
-            one.blocks_ns.append(undisturbed(subject, others, runs, one, counter))
+            one.blocks_ns.append(undisturbed(subject, others, runs, one, None if slow else counter))
             done = sum(len(each.blocks_ns) for each in series)
             progress(done, max(done, least), subject.name)
         order.reverse()
         ratios = ratios_of(series, schedule.confidence)
     for subject, one, before in zip(subjects, series, interrupted, strict=True):
         one.interruptions = max(0, subject.interruptions() - before)
+        if counter and slow:
+            one.joules, one.metered_runs = _in_a_row(subject, runs, counter)
         one.memory_mib = max(0.0, subject.memory_mib())
         one.execution = subject.execution()
     return series, ratios
@@ -156,6 +159,15 @@ def undisturbed(
         f"{subject.step}: {what}, in {_ATTEMPTS} tries",
         "a subject must sleep while another one runs; does its runtime keep threads spinning?",
     )
+
+
+def _in_a_row(subject: Subject, runs: int, counter: Counter) -> tuple[float, int]:
+    """Return the joules of blocks that follow each other for as long as a counter needs, and their runs."""
+    read, end, done = counter.read(), time.monotonic() + counter.slow_seconds, 0
+    while time.monotonic() < end:
+        subject.block(runs)
+        done += runs + untimed(runs)
+    return counter.spent(read, counter.read()), done
 
 
 def _settle(others: Sequence[Subject]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, ModelError
 from builder.measure.roofline import Counted
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def _cost(one: Series, path: Path, spec: Mapping[str, Any]) -> Cost:
     found = cost(graph, one.shapes)
     if not found.uncounted and found.activation_bytes is not None:
         return found
-    return cost(load_graph(path, path.name), one.shapes, ran(path, feed))
+    try:
+        return cost(load_graph(path, path.name), one.shapes, ran(path, feed))
+    except ModelError:  # then the graph is all there is
+        return found
 
 
 def _feed(graph: ModelProto, shapes: Mapping[str, Sequence[int]], spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from builder.measure.host import virtual_machine
 __all__ = ["Counter", "find_counter"]
 
 _PACKAGES = "sys/class/powercap/intel-rapl:*"  # AMD's too, in spite of the name
+_NVML_SECONDS = 2.0  # its counter moves about ten times a second
 _ALLOW = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
 
 
@@ -27,6 +28,7 @@ class Counter:
     read: Callable[[], Sequence[float]]
     ends: Sequence[float]  # where each starts again at 0; in the unit of what is read
     joules: float  # of one unit
+    slow_seconds: float = 0.0  # of running on end that it needs to tell anything; 0: a block will do
 
     def spent(self, before: Sequence[float], now: Sequence[float]) -> float:
         """Return joules; a counter that stands lower than before has started again once."""
@@ -75,4 +77,4 @@ def _gpu() -> tuple[Counter | None, str]:
     joules = gpu_joules()
     if joules is None:
         return None, "energy needs a counter of the GPU (NVML), and this one has none that can be read"
-    return Counter("NVML, the whole GPU, without the processor", lambda: [joules()], [0.0], 1.0), ""
+    return Counter("NVML, the whole GPU, without the processor", lambda: [joules()], [0.0], 1.0, _NVML_SECONDS), ""

@@ -120,7 +120,7 @@ class _Counter:
     def _add(self, node: NodeProto, known: Tensors) -> None:
         try:
             self.macs[self._precision(node, known)] += macs(node, known.shapes)
-        except KeyError:
+        except (KeyError, IndexError, ValueError):  # a shape that is not known, or that the operator does not have
             self.uncounted[f"{node.op_type} of a shape that the graph does not tell"] = None
 
     def _precision(self, node: NodeProto, known: Tensors) -> str:

@@ -28,17 +28,23 @@ class Ran:
 def ran(model: Path, feed: Mapping[str, NDArray[Any]]) -> dict[str, list[Ran]]:
     """Return the executions of each named node in one run, also inside control flow, from ONNX Runtime's profiler.
 
-    The graph runs as it is written (nothing fused), on the processor. Nodes that share a name are left out.
+    The graph runs as it is written (nothing fused), on the processor; nodes that share a name share their executions.
+    Raises ModelError where ONNX Runtime does not run it so.
     """
     import onnxruntime as ort
+
+    from builder.errors import ModelError
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level, options.enable_profiling = 4, True
     with tempfile.TemporaryDirectory(prefix="ran-") as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        session.run(None, dict(feed))
+        try:
+            session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            session.run(None, dict(feed))
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise ModelError(f"ONNX Runtime does not run the graph as it is written: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     found: dict[str, list[Ran]] = {}
     for event in events:

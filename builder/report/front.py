@@ -53,6 +53,8 @@ def finding(rows: Sequence[Row]) -> str:
     if not best:
         return "No build has both an accuracy and a latency that can be ranked within its limits"
     fast, right = best[0], best[-1]
+    if len(rows) > 1 == len(measured(rows)):
+        return f"Only {_called(fast)} has both an accuracy and a latency: {shown(fast)}"
     if fast["accuracy"] == right["accuracy"]:
         return f"{_called(fast)} is the fastest and the most accurate of the builds: {shown(fast)}{_tied(fast, rows)}"
     said = f"From {_called(fast)}, {shown(fast)}, to {_called(right)}, {shown(right)}"

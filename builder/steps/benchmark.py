@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +18,7 @@ from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
     from builder.measure.blocks import Series
-    from builder.measure.conditions import Conditions
-    from builder.measure.energy import Counter
     from builder.measure.limits import Limits
-    from builder.measure.ratio import Ratio
 
 
 @dataclass
@@ -79,11 +75,13 @@ def benchmark(options: Options, job: Job) -> Result:
     """
     if sent := job.inputs.get("times"):
         return _sent(options, sent, job.folder("measurement"))
+    from builder.measure.blocks import Schedule
     from builder.measure.energy import find_counter
     from builder.measure.host import host, load_average
     from builder.measure.limits import machine_limits
     from builder.measure.noise import trouble
     from builder.measure.subject import check_cores
+    from builder.measure.watched import timed
 
     check_cores(options.cores)
     began, taken_at, load_before = time.monotonic(), datetime.now(UTC), load_average()
@@ -92,7 +90,8 @@ def benchmark(options: Options, job: Job) -> Result:
         threads=options.threads, cores=options.cores, device=options.device.value, max_seconds=options.max_seconds
     )
     counter, why_no_energy = find_counter(options.device.value)
-    series, ratios, conditions = _timed(options, job, folders, spec, counter)
+    schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
+    series, ratios, conditions = timed(folders, spec, schedule, job.progress, counter)
     noisy, warnings = trouble(series, ratios, conditions, pinned=bool(options.cores))
     document = {
         "schema": 1,
@@ -112,27 +111,6 @@ def benchmark(options: Options, job: Job) -> Result:
     }
     write_documents(document, series, job.folder("measurement"))
     return Result(facts=in_words(document, ratios), keep=not noisy)
-
-
-def _timed(
-    options: Options, job: Job, folders: Mapping[str, Path], spec: Mapping[str, Any], counter: Counter | None
-) -> tuple[list[Series], list[Ratio], Conditions]:
-    """Time the subjects in turns, and watch the machine meanwhile."""
-    from builder.measure.blocks import Schedule, measure
-    from builder.measure.conditions import Watch
-    from builder.measure.process import Subject
-
-    schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
-    with ExitStack() as stack:
-        watch = Watch(options.cores)
-
-        def progress(done: int, total: int, what: str) -> None:
-            watch.look()
-            job.progress(done, total, what)
-
-        subjects = [stack.enter_context(Subject(name, folder, spec)) for name, folder in folders.items()]
-        series, ratios = measure(subjects, schedule, progress, counter)
-        return series, ratios, watch.ended(sum(subject.processor_ns() for subject in subjects) / 1e9)
 
 
 def _subjects(

@@ -51,9 +51,9 @@ def _ratio(document: Mapping[str, Any], scenario: Mapping[str, Any]) -> Mapping[
 
 def _compared(scenario: Mapping[str, Any], ratio: Mapping[str, Any], of: str, to: str) -> str:
     """Say a ratio of times in a scenario's own terms, more being better: 0.5 is twice as many, or twice as fast."""
-    low, high = sorted(1 / end for end in ratio["interval"])
+    ends = sorted(1 / end for end in ratio["interval"])
     factor = f"{words.number(1 / ratio['value'])} {TIMES}"
-    shown = words.interval([words.number(low), words.number(high)])
+    shown = words.interval([words.number(end, 5 if round(end, 2) == 1 else 3) for end in ends])  # ranked: no end is 1
     match scenario["name"]:
         case "offline":
             return f"Offline, {of} answers {factor} as many samples per second as {to}{shown}"
