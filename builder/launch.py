@@ -52,12 +52,11 @@ def launch_sweep(words: Sequence[str]) -> Launched:
     """
     with new_folder(OUTPUTS / "sweeps") as (part, publish):
         early = launch(words, part, _job)
-        jobs = [*_jobs(part)]
+        jobs = [*_jobs(part, early)]
         made, lost = [each for each in jobs if each.build], [each for each in jobs if not each.build]
-        if early and not lost:
-            raise StepError(f"Hydra's launcher or sweeper ended early: {early}")
         if not made:
-            raise lost[0].error if lost else StepError("Hydra started no job of this sweep")
+            words = f"Hydra's launcher or sweeper ended early: {early}" if early else "Hydra started no job"
+            raise lost[0].error if lost else StepError(words)
         for number, each in enumerate(made):
             each.place.rename(part / str(number))
         documents = [json.loads((part / f"{number}" / "report.json").read_text()) for number in range(len(made))]
@@ -166,11 +165,11 @@ class _Job:
         return read_manifest(self.place) is not None
 
 
-def _jobs(part: Path) -> Iterator[_Job]:
+def _jobs(part: Path, early: str) -> Iterator[_Job]:
     """Yield the jobs in their order; one whose process was killed has told that it began."""
     told = [json.loads(file.read_text(encoding="utf-8")) for file in part.glob(f"jobs/*/{_TOLD}")]
     for each in sorted(told, key=lambda each: int(each["number"])):
-        lost = StepError("its process ended before the build did", "see .submitit beside the report, or build it alone")
+        lost = StepError(f"its process ended before the build did{f': {early}' if early else ''}", "build it alone")
         error = StepError(each["error"], each["hint"]) if "error" in each else lost
         place = part / "jobs" / str(each["number"]) / _BUILD
         yield _Job(tuple(each["overrides"]), ExitCode(each["code"]), error, place)

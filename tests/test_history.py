@@ -84,13 +84,13 @@ def test_the_page_marks_regressions_draws_trends_and_links_every_build(report: d
     assert page.count("regression: ") == 1
     assert all(f'href="./2026-01-0{day}/report.html"' in page for day in (1, 2))
     assert "changed after it was written" in page
-    assert "<script" not in page
+    assert page.count("<script") == 1, "only our own"
 
 
 def test_what_a_report_says_is_text(report: dict[str, Any]) -> None:
     page = render_history("small", [past(report, "1", latency={"measured_on": "<script>alert(1)</script>"})])
 
-    assert "<script>" not in page
+    assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -52,7 +54,8 @@ def launch(words: Sequence[str], folder: Path, job: Callable[[Started], object])
     def task(_config: DictConfig) -> object:
         about = HydraConfig.get()
         place = Path(about.runtime.output_dir)
-        return job(Started(tuple(about.overrides.task), int(about.job.num), place, searches))
+        with _apart():
+            return job(Started(tuple(about.overrides.task), int(about.job.num), place, searches))
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
@@ -65,6 +68,18 @@ def launch(words: Sequence[str], folder: Path, job: Callable[[Started], object])
     except Exception as error:  # noqa: BLE001  a launcher raises what it likes; the jobs that ended are told all the same
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return ""
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Let a job compose as ever: Hydra is one for the whole process, and its launcher's goes on after the job."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = outer
 
 
 def _own_words(words: Sequence[str], folder: Path, *, searches: bool) -> list[str]:

@@ -106,17 +106,14 @@ def _slower(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
 
 
 def render_history(name: str, builds: Sequence[Past]) -> str:
-    """Return the page of a recipe's builds over time: self-contained HTML without a script."""
-    from builder.report.page import environment
+    """Return the page of a recipe's builds over time: self-contained HTML."""
+    from builder.report.page import dressed, environment
 
-    templates = environment()
-    rows = rows_of(builds)
-    assert templates.loader is not None
-    style = templates.loader.get_source(templates, "style.css")[0]
+    templates, rows = environment(), rows_of(builds)
     shown = [{"row": row, "shown": _shown(row)} for row in reversed(rows)]
     regressions = sum(bool(row.worse) for row in rows)
     return templates.get_template("history.html").render(
-        name=name, rows=shown, regressions=regressions, trends=_trends(rows), style=style
+        name=name, rows=shown, regressions=regressions, trends=_trends(rows), **dressed(templates)
     )
 
 
