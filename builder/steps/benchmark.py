@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import StepError
 from builder.measure.document import in_words, subject_entry, write_documents
+from builder.measure.options import check_options
 from builder.measure.ratio import fewest
 from builder.outcomes import Reproducible
 from builder.runtimes.interface import Device
@@ -37,18 +38,7 @@ class Options:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        for name, least in (("batch", 1), ("threads", 1), ("warmup_runs", 1), ("runs", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if len({*self.cores}) < len(self.cores) or any(core < 0 for core in self.cores):
-            raise ValueError(f"cores must be different numbers of processors, from 0 on, got {self.cores}")
-        if not self.max_seconds > 0:
-            raise ValueError(f"max_seconds must be more than 0, got {self.max_seconds}")
-        if not 0.5 <= self.confidence <= 0.999:
-            raise ValueError(f"confidence must lie in 0.5 to 0.999, got {self.confidence}")
-        if self.blocks < fewest(self.confidence):
-            needed = fewest(self.confidence)
-            raise ValueError(f"blocks must be at least {needed} for confidence {self.confidence}, got {self.blocks}")
+        check_options(self, batch=1, threads=1, warmup_runs=1, runs=1, seed=0)
 
 
 @step(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from builder.digest import canonical
 from builder.errors import StepError, ToolchainError
 from builder.measure.loadgen.scenarios import MLPERF_SECONDS, Load, Scenario
+from builder.measure.options import check_options
 from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Need, Result, step
 
@@ -52,20 +53,16 @@ class Options:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        least = {"threads": 1, "batch": 1, "warmup_runs": 1, "min_queries": 1, "turns": 2, "samples": 1, "seed": 0}
-        for name, bound in (least | {"multi_stream_samples": 1}).items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        for name in ("min_seconds", "max_seconds", "server_latency_ms"):
+        check_options(
+            self, threads=1, batch=1, warmup_runs=1, min_queries=1, turns=2, samples=1, seed=0, multi_stream_samples=1
+        )
+        for name in ("min_seconds", "server_latency_ms"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
-        for name in ("server_percentile", "confidence"):
-            if not 0.5 <= getattr(self, name) <= 0.999:
-                raise ValueError(f"{name} must lie in 0.5 to 0.999, got {getattr(self, name)}")
+        if not 0.5 <= self.server_percentile <= 0.999:
+            raise ValueError(f"server_percentile must lie in 0.5 to 0.999, got {self.server_percentile}")
         if not self.scenarios or len(set(self.scenarios)) < len(self.scenarios):
             raise ValueError("scenarios are one or more of single_stream, multi_stream, offline, server, each once")
-        if len({*self.cores}) < len(self.cores) or any(core < 0 for core in self.cores):
-            raise ValueError(f"cores must be different numbers of processors, from 0 on, got {self.cores}")
 
 
 @step(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.measure.ratio import fewest
+from builder.measure.options import check_options
 from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Need, Result, step
 
@@ -34,18 +34,7 @@ class Options:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        for name, least in (("batch", 1), ("threads", 1), ("warmup_runs", 1), ("runs", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if any(core < 0 for core in self.cores):
-            raise ValueError(f"cores are numbers of processors from 0, got {self.cores}")
-        if not self.max_seconds > 0:
-            raise ValueError(f"max_seconds must be more than 0, got {self.max_seconds}")
-        if not 0.5 <= self.confidence <= 0.999:
-            raise ValueError(f"confidence must lie in 0.5 to 0.999, got {self.confidence}")
-        if self.blocks < fewest(self.confidence):
-            needed = fewest(self.confidence)
-            raise ValueError(f"blocks must be at least {needed} for confidence {self.confidence}, got {self.blocks}")
+        check_options(self, batch=1, threads=1, warmup_runs=1, runs=1, seed=0)
 
 
 @step(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import StepError
-from builder.measure.ratio import fewest
+from builder.measure.options import check_options
 from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Need, Result, step
 
@@ -44,18 +44,7 @@ class Options:
                 raise ValueError(f"{name} must be one or more whole numbers from 1, each once, got {values}")
         if len(self.batch) * len(self.threads) == 1:
             raise ValueError("batch and threads give a single point: give one of them several values")
-        for name, least in (("warmup_runs", 1), ("runs", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if any(core < 0 for core in self.cores):
-            raise ValueError(f"cores are numbers of processors from 0, got {self.cores}")
-        if not self.max_seconds > 0:
-            raise ValueError(f"max_seconds must be more than 0, got {self.max_seconds}")
-        if not 0.5 <= self.confidence <= 0.999:
-            raise ValueError(f"confidence must lie in 0.5 to 0.999, got {self.confidence}")
-        if self.blocks < fewest(self.confidence):
-            needed = fewest(self.confidence)
-            raise ValueError(f"blocks must be at least {needed} for confidence {self.confidence}, got {self.blocks}")
+        check_options(self, warmup_runs=1, runs=1, seed=0)
 
 
 @step(
