@@ -12,7 +12,7 @@ from builder.measure.roofline import Counted, compute
 from builder.onnxtools.cost import QDQ, Cost
 
 MIB = 1 << 20
-COST = Cost({"int8": 10**9}, 1000, 1000, 3000, 2 * MIB, {"Add": 2}, ())
+COST = Cost({"int8": 10**9}, 1000, {"int8": 1000}, 3000, 2 * MIB, {"Add": 2}, ())
 LIMITS = Limits(1, {"fp32": 50e9, "int8": 200e9}, 10e9, MIB)
 
 

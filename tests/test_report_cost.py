@@ -15,7 +15,9 @@ from builder.onnxtools.cost import Cost
 from builder.report.page import render
 
 LIMITS = Limits(1, {"fp32": 117e9, "int8": 436e9}, 36.8e9, 32 << 20)
-COST = Cost({"int8": 21_058_304}, 324_570, 336_840, 787_002, 340_000, {"Add": 4, "Flatten": 1}, ())
+COST = Cost(
+    {"int8": 21_058_304}, 324_570, {"int8": 320_480, "int32": 16_360}, 787_002, 340_000, {"Add": 4, "Flatten": 1}, ()
+)
 
 
 def measured(cost: Cost = COST, limits: Limits = LIMITS, **more: Any) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def test_a_run_is_held_against_the_machines_limit_and_every_number_is_in_the_tab
 
 
 def test_a_share_that_is_not_known_says_why_in_place_of_a_number() -> None:
-    unknown = Cost({}, 10, 40, None, None, {}, ("Attention",))
+    unknown = Cost({}, 10, {"fp32": 40}, None, None, {}, ("Attention",))
 
     text = Page(render(cpu_int8(timed=measured(unknown)))).text
 

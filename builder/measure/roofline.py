@@ -50,6 +50,7 @@ def compute(counted: Counted, limits: Limits, run_ms: float, precision: str) -> 
         "macs_by_precision": dict(macs),
         "parameters": cost.parameters,
         "weight_bytes": cost.weight_bytes,
+        "weights_by_precision": dict(cost.weights),
         "activation_bytes": cost.activation_bytes,
         "macs_per_byte": round(total / moved, 3) if whole and moved else None,
         "gmacs_per_s": round(total / run_ms / 1e6, 3) if whole else None,

@@ -39,11 +39,16 @@ class Cost:
 
     macs: Mapping[str, int]
     parameters: int
-    weight_bytes: int
+    weights: Mapping[str, int]
     activation_bytes: int | None
     least_bytes: int | None
     light: Mapping[str, int]
     uncounted: tuple[str, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Return the bytes of all parameters."""
+        return sum(self.weights.values())
 
 
 def cost(
@@ -70,7 +75,7 @@ def cost(
     return Cost(
         macs=macs,
         parameters=sum(math.prod(each.shape) for each in parameters),
-        weight_bytes=sum(each.n_bytes for each in parameters),
+        weights=_by_type(parameters),
         activation_bytes=_moved(model.graph, known, {each.name for each in held}),
         least_bytes=_least(model.graph, known, held),
         light=light,
@@ -190,3 +195,10 @@ def _parameters(graph: GraphProto, held: Sequence[_Weight]) -> list[_Weight]:
     scales = {name for node in walk(graph) if node.op_type in _QUANTIZES for name in node.input[1:]}
     kept = [each for each in held if each.shape and each.name not in scales]
     return [each for each in kept if each.type not in ("", "bool", "int64")]
+
+
+def _by_type(parameters: Sequence[_Weight]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for each in parameters:
+        found[each.type] += each.n_bytes
+    return dict(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from builder.report import charts, findings
@@ -31,7 +31,33 @@ def _sizes(report: Mapping[str, Any]) -> dict[str, Any]:
     candidate = next((row for row in reversed(rows) if row["role"] == "step" and row["mib"] == size["candidate"]), None)
     if candidate:
         candidate["role"] = "candidate"
+    for row in rows:
+        row["parts"] = _parts(report, row)
     limit, longest = limit_on(manifest, "max_size_mib"), max((row["mib"] for row in rows), default=0)
     within = limit is not None and limit <= 1.6 * longest
     scale = charts.axis(0, 1.02 * max(longest, limit if limit and within else 0) or 1)
     return {"rows": rows, "scale": scale, "limit": limit, "within": within}
+
+
+def _parts(report: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the bytes of a model by precision, then those of its graph; none where no benchmark counted them."""
+    subjects = [each for measured in report["measurements"].values() for each in measured["subjects"]]
+    counted = [each["compute"] for each in subjects if each["name"] == row["role"] and each.get("compute")]
+    weights = _weights(counted, row["role"])
+    found: list[dict[str, Any]] = [
+        {"name": name, "role": _role(name), "mib": size / words.MIB} for name, size in sorted(weights.items())
+    ]
+    rest = row["mib"] - sum(part["mib"] for part in found)
+    return [*found, {"name": "graph and scales", "role": "rest", "mib": rest}] if found and rest >= 0 else []
+
+
+def _weights(counted: Sequence[Mapping[str, Any]], subject: str) -> Mapping[str, int]:
+    """Return the bytes of weights by precision, of the first that was counted in a subject's own graph."""
+    found: Iterator[Mapping[str, int]] = (
+        each.get("weights_by_precision", {}) for each in counted if each["of"] == subject
+    )
+    return next(found, {})
+
+
+def _role(precision: str) -> str:
+    return "baseline" if precision == "fp32" else "candidate" if "int" in precision else "other"
