@@ -52,6 +52,8 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):
             _show_trouble(error)
         code = code or ExitCode.FAILED
+    if any(_HYDRAS.match(word) for word in sys.argv[1:]):
+        sys.exit(code)  # a launcher may have processes of its own, which end in Python's own way
     _leave(code)
 
 
@@ -198,14 +200,19 @@ def _build(arguments: list[str], *, away: bool = True) -> int:
 def _launch(arguments: list[str]) -> int:
     """Build a sweep whose jobs a launcher of Hydra's starts."""
     from builder.launch import launch_sweep
+    from builder.recipe.schema import Output
 
     words = [_SHORT.get(word, word) for word in arguments if word not in _SWEEP]
     if len(words) == len(arguments):
         raise UsageError("Hydra's launchers and sweepers start the jobs of a sweep, and this is none", "add -m")
     done = launch_sweep(words)
     _show(done.builds, sweep=True, unmade=done.unmade)
-    for line in done.best:
-        print(f"best    {harmless(line)}")
+    if done.builds[0].recipe.machine.output is Output.TEXT:
+        for job in done.blank:
+            words = f"{' '.join(job.overrides)}: {job.error.message}"
+            print(f"{paint('failed', 'failed', sys.stdout)}  {harmless(words)}")
+        for line in done.best:
+            print(f"best    {harmless(line)}")
     return max(done.codes, key=_severity)
 
 

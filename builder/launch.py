@@ -37,12 +37,13 @@ _LITTER = ("multirun.yaml", ".submitit/*/*.pkl", ".submitit/*/*.sh")  # names ho
 
 @dataclass(frozen=True)
 class Launched:
-    """What became of a sweep: its builds, the jobs of which there is none, each job's exit code, what was found."""
+    """What became of a sweep."""
 
     builds: Sequence[Build]
-    unmade: Sequence[Unmade]
-    codes: Sequence[ExitCode]
-    best: Sequence[str]
+    unmade: Sequence[Unmade]  # the jobs of which there is no build
+    codes: Sequence[ExitCode]  # of every job, and of a launcher that ended early
+    blank: Sequence[Unmade]  # the trials that were built, and why they have no figure
+    best: Sequence[str]  # what the sweeper found, in words
 
 
 def launch_sweep(words: Sequence[str]) -> Launched:
@@ -54,9 +55,12 @@ def launch_sweep(words: Sequence[str]) -> Launched:
         early = launch(words, part, _job)
         jobs = [*_jobs(part, early)]
         made, lost = [each for each in jobs if each.build], [each for each in jobs if not each.build]
+        ended = f"Hydra's launcher or sweeper ended early: {early}" if early else ""
         if not made:
-            words = f"Hydra's launcher or sweeper ended early: {early}" if early else "Hydra started no job"
-            raise lost[0].error if lost else StepError(words)
+            raise lost[0].error if lost else StepError(ended or "Hydra started no job")
+        if ended:
+            show_error(ended, "")
+        blank = [Unmade(each.overrides, each.error) for each in made if each.told and not each.failed]
         for number, each in enumerate(made):
             each.place.rename(part / str(number))
         documents = [json.loads((part / f"{number}" / "report.json").read_text()) for number in range(len(made))]
@@ -71,7 +75,8 @@ def launch_sweep(words: Sequence[str]) -> Launched:
     ]
     _protect(recipes, builds, final)
     unmade = [Unmade(each.overrides, each.error) for each in lost]
-    return Launched(builds, unmade, [each.code for each in jobs], best)
+    codes = [each.code for each in made] + [ExitCode.FAILED] * (len(lost) + bool(ended))
+    return Launched(builds, unmade, codes, blank, best)
 
 
 def _job(job: Started) -> float | tuple[float, ...] | None:
@@ -158,11 +163,17 @@ class _Job:
     overrides: tuple[str, ...]
     code: ExitCode
     error: BuilderError
+    told: bool  # the error is its own
     place: Path
 
     @property
     def build(self) -> bool:
         return read_manifest(self.place) is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a build, and that it failed is said with it."""
+        return (read_manifest(self.place) or {}).get("status") == Status.FAILED.word
 
 
 def _jobs(part: Path, early: str) -> Iterator[_Job]:
@@ -172,7 +183,7 @@ def _jobs(part: Path, early: str) -> Iterator[_Job]:
         lost = StepError(f"its process ended before the build did{f': {early}' if early else ''}", "build it alone")
         error = StepError(each["error"], each["hint"]) if "error" in each else lost
         place = part / "jobs" / str(each["number"]) / _BUILD
-        yield _Job(tuple(each["overrides"]), ExitCode(each["code"]), error, place)
+        yield _Job(tuple(each["overrides"]), ExitCode(each["code"]), error, "error" in each, place)
 
 
 def _best(file: Path) -> Iterator[str]:

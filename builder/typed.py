@@ -139,6 +139,8 @@ def _enum(cls: type[Enum], value: object, where: str) -> Enum:
 def _scalar(hint: Any, value: object, where: str) -> object:
     if hint is bool and isinstance(value, bool):
         return value
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise RecipeError(f"{where}: expected at most 64 bits, got a number of {value.bit_length()}")
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,9 @@ from schemas import validator
 from test_report_page import cpu_int8, failed_build
 
 from builder.__main__ import run
+from builder.digest import digest_bytes
 from builder.report.comparison import comparison_document
+from builder.report.manifest import read_manifest, sealed
 from builder.report.variants_page import render_variants
 
 SHORT = ["+steps=benchmark", "steps.benchmark.runs=20", "steps.benchmark.blocks=6", "steps.benchmark.max_seconds=2"]
@@ -147,6 +150,27 @@ def test_a_build_without_a_report_is_refused_by_compare_and_noted_by_diff(kept: 
     assert noted.code == 1
     assert "no page: " in noted.err
     assert noted.out.startswith("small@")
+
+
+@pytest.mark.parametrize("change", [{"schema": 2}, {"headline": None}])
+def test_a_report_of_another_version_is_refused_by_compare_and_noted_by_diff(
+    kept: Project, compare: Compare, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    folder = tmp_path / "later"
+    shutil.copytree(only(kept.folder / "outputs/plain"), folder)
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    document = {**json.loads((folder / "report.json").read_text()), **change}
+    content = json.dumps({key: value for key, value in document.items() if value is not None}).encode()
+    (folder / "report.json").write_bytes(content)
+    manifest["pages"]["report.json"] = digest_bytes(content)
+    (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))
+    refused, noted = compare("small", str(folder)), compare("small", str(folder), verb="diff")
+
+    assert refused.code == 1
+    assert "not as it was written" in refused.err
+    assert "no numbers from it" in noted.out
+    assert "no page: " in noted.err
 
 
 def test_a_comparison_is_shown_and_its_name_is_no_recipes(kept: Project, compare: Compare) -> None:

@@ -12,11 +12,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from projects import Project
 from schemas import validator
+from test_report_page import cpu_int8
 
 from builder.errors import DataError, StepError
 from builder.measure.layer_errors import compared
 from builder.onnxtools.origin import layer_name
 from builder.onnxtools.stands_for import merged, stand_ins
+from builder.report.findings import Names
+from builder.report.sections.layer_errors import finding
 from builder.specs import Data, Model, Reader, Split
 from builder.step import Job
 from builder.steps.compare_layers import Options, compare_layers
@@ -169,6 +172,37 @@ def test_values_that_are_not_finite_are_left_out_and_counted() -> None:
 
     assert (found["not_finite"], found["values"], found["max_abs_difference"]) == (2, 2, 0.5)
     assert found["snr_db"] == pytest.approx(10 * np.log10(5 / 0.25), abs=1e-5)
+    assert (found["lost"], found["exact"]) == (0, False)
+
+
+def test_numbers_that_became_nan_are_neither_exact_nor_passed_over() -> None:
+    same, lost = (compared(np.array([1.0, -np.inf, np.nan]), np.array([last, -np.inf, np.nan])) for last in (1, np.inf))
+    mixed = compared(np.array([1.0, np.inf]), np.array([1.0, -np.inf])).plain()
+
+    assert (same.plain()["exact"], same.plain()["lost"]) == (True, 0)
+    assert (lost.plain()["exact"], lost.plain()["lost"], lost.plain()["snr_db"]) == (False, 1, None)
+    assert (mixed["exact"], mixed["lost"]) == (False, 0)
+
+
+def test_what_is_no_number_any_more_is_the_finding(tmp_path: Path, ports: dict[str, Path], data: Data) -> None:
+    file = ports["model"] / "model.onnx"
+    model = onnx.load(file)
+    weights = next(each for each in model.graph.initializer if each.name == "v")
+    weights.CopyFrom(numpy_helper.from_array(np.full_like(V, np.inf), "v"))
+    onnx.save(model, file)
+    document = run(tmp_path / "out", ports, data)
+
+    names = Names(cpu_int8()["manifest"])
+    said = f"1 of 4 tensors of {names.candidate} has NaN or infinity where {names.reference} has numbers"
+    assert document["tensors"][-1]["lost"] > 0
+    assert finding(names, document) == f"{said}, the first at second"
+    assert "Infinity" not in (tmp_path / "out" / "section" / "section.json").read_text()
+
+
+def test_a_source_that_rounds_itself_is_compared_with_its_own_rounding(ports: dict[str, Path]) -> None:
+    quantized = onnx.load(ports["model"] / "model.onnx").graph
+
+    assert all(name == other for name, (other, _) in stand_ins(quantized, quantized).items())
 
 
 def test_a_source_of_zeros_has_no_signal_and_is_not_called_exact() -> None:
@@ -222,6 +256,8 @@ def test_without_data_the_way_out_is_said(tmp_path: Path, ports: dict[str, Path]
 def test_numbers_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is at least 1"):
         Options(**options)
+    with pytest.raises(ValueError, match="threads is at most 1024"):
+        Options(threads=10**10)
 
 
 def test_a_build_shows_the_worst_layers_and_reads_only_its_split(small: Project) -> None:

@@ -127,6 +127,13 @@ def test_a_batch_that_is_open_on_paper_only_is_left_out_with_the_runtimes_words(
     assert "nothing is left to vary: ONNX Runtime could not run the model" in done.stdout
 
 
+def test_a_batch_that_no_memory_holds_is_left_out(small: Project) -> None:
+    done = small.run("recipe=small", *SHORT, f"steps.scaling.batch=[1,{10**12}]", "steps.scaling.threads=[1]")
+
+    assert done.returncode == 1
+    assert f"nothing is left to vary: batch={10**12}: there is not enough memory" in done.stdout
+
+
 def test_more_threads_than_processors_alone_are_refused(small: Project) -> None:
     done = small.run("recipe=small", *SHORT, "steps.scaling.threads=[999]")
 

@@ -21,6 +21,7 @@ __all__ = ["Build", "find", "find_two"]
 
 _MANIFEST = "manifest.json"
 _SCHEMA = 1
+_PARTS = {"headline", "manifest", "measurements"}  # of a report, which are compared
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(?:-(\d+))?")
 _GOOD = (Status.BUILT.word, Status.DEFERRED.word)
@@ -29,7 +30,7 @@ _FEW = 5  # times that an error names
 
 @dataclass(frozen=True)
 class Build:
-    """A build on disk; `report` is None where report.json is not as it was written."""
+    """A build on disk; `report` is None where report.json is not as a build of this version wrote it."""
 
     label: str
     folder: Path
@@ -151,7 +152,7 @@ def _report(folder: Path, manifest: dict[str, Any]) -> dict[str, Any] | None:
     if digest_bytes(content) != manifest.get("pages", {}).get("report.json"):
         return None
     report: dict[str, Any] = json.loads(content)
-    return report
+    return report if report.get("schema") == _SCHEMA and report.keys() >= _PARTS else None
 
 
 def _label(folder: Path) -> str:

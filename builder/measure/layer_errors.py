@@ -27,6 +27,8 @@ class Compared:
     sums: Sums = field(default_factory=Sums)
     shape: tuple[int, ...] = ()  # with the batch, at the last run
     not_finite: int = 0  # values left out, since the source's or the model's is NaN or infinite
+    lost: int = 0  # of these, numbers in the source
+    same: bool = True  # of these, all are the same in both
 
     def add(self, name: str, source: NDArray[Any], model: NDArray[Any]) -> None:
         """Add what one run made. Raises StepError where the shapes differ."""
@@ -41,6 +43,8 @@ class Compared:
             finite = np.isfinite(ours) & np.isfinite(theirs)
             if not finite.all():
                 self.not_finite += int((~finite).sum())
+                self.lost += int((np.isfinite(ours) & ~finite).sum())
+                self.same &= np.array_equal(ours[~finite], theirs[~finite], equal_nan=True)
                 ours, theirs = ours[finite], theirs[finite]
             self.sums.add(ours, theirs)
 
@@ -49,11 +53,12 @@ class Compared:
         sums = self.sums
         return {
             "snr_db": None if sums.snr_db is None else round(sums.snr_db, 6),
-            "exact": sums.largest == 0.0,
+            "exact": self.same and sums.largest == 0.0,
             "cosine": None if sums.cosine is None else round(sums.cosine, 12),
             "max_abs_difference": sums.largest,
             "values": sums.count,
             "not_finite": self.not_finite,
+            "lost": self.lost,
         }
 
 

@@ -53,6 +53,8 @@ class _Sizes(Runner):
                 run_ns[size] = min(self._warm_up(warmup_runs, warmup_seconds / (len(sizes) + 1)))
             except ModelError as error:
                 refused[size] = error.message
+            except MemoryError:
+                refused[size] = f"batch={size}: there is not enough memory for its inputs"
         run_ns = {size: nanoseconds for size, nanoseconds in run_ns.items() if size in sizes}
         return {**loaded, "run_ns": list(run_ns.items()), "refused": list(refused.items())}
 

@@ -118,7 +118,7 @@ def in_words(document: Mapping[str, Any]) -> dict[str, str]:
     """Say how what ships grows and where its throughput is highest."""
     subject = next(each for each in document["subjects"] if each["name"] == document["ships"])
     best = subject["best"]
-    growth = {f"growth, threads {each['threads']}": f"batch^{each['exponent']:.2f}" for each in subject["growth"][:1]}
+    growth = {f"growth, threads {each['threads']}": f"batch^{each['exponent']:z.2f}" for each in subject["growth"][:1]}
     where = f"batch {best['batch']}, threads {best['threads']}"
     noisy = {"noisy": "too noisy: it will be measured again next time"} if document["noisy"] else {}
     return {**growth, "throughput": f"{best['samples_per_second']:,.0f} samples/s at {where}", **noisy}

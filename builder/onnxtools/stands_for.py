@@ -27,9 +27,10 @@ def stand_ins(source: GraphProto, quantized: GraphProto) -> dict[str, tuple[str,
 
     It is the dequantized one where the tensor of the same name goes through a QuantizeLinear and DequantizeLinear, as
     the next layer reads it, else that of the same name. An input counts where it is rounded. A tensor that is gone
-    (fused, folded, renamed) is left out.
+    (fused, folded, renamed) is left out. What the source rounds itself is not the quantizer's: there names count.
     """
-    makers, rounded = made(quantized), dict(_pairs(quantized))
+    already = dict(_pairs(source))
+    makers, rounded = made(quantized), {name: to for name, to in _pairs(quantized) if name not in already}
     found = {value.name: (rounded[value.name], True) for value in source.input if value.name in rounded}
     for name in made(source):
         if name in rounded:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import DataError, StepError
+from builder.measure.options import MOST_THREADS
 from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Result, step
 
@@ -31,6 +32,8 @@ class Options:
         for name in ("samples", "batch", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        if self.threads > MOST_THREADS:
+            raise ValueError(f"threads is at most {MOST_THREADS}, got {self.threads}")
 
 
 @step(
@@ -154,8 +157,10 @@ def _compared(
 
 
 def _facts(document: dict[str, Any]) -> dict[str, str]:
+    lost = next((one for one in document["tensors"] if one["lost"]), None)
     noisy = [one for one in document["tensors"] if one["snr_db"] is not None]
-    worst = min(noisy, key=lambda one: one["snr_db"], default=None)
-    said = f"{worst['layer'] or worst['tensor']} {worst['snr_db']:.1f} dB" if worst else "all tensors are exact"
+    worst = lost or min(noisy, key=lambda one: one["snr_db"], default=None)
+    how = "NaN or infinite" if lost else f"{worst['snr_db']:.1f} dB" if worst else ""
+    said = f"{worst['layer'] or worst['tensor']} {how}" if worst else "all tensors are exact"
     tensors = f"{len(document['tensors'])} compared, {len(document['unmatched'])} not matched"
     return {"worst": said, "tensors": tensors, "samples": f"{document['samples']:,}"}

@@ -25,8 +25,13 @@ def context(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finding(names: Names, document: Mapping[str, Any]) -> str:
-    """Say where the largest error is, and how many tensors are far from the source."""
+    """Say which tensor is no number any more, else where the largest error is and how many are far from the source."""
     tensors, known = document["tensors"], _worst_first(document["tensors"])
+    lost = [each for each in tensors if each["lost"]]
+    if lost:
+        said = f"{len(lost)} of {len(tensors)} tensors of {names.candidate}"
+        where = f"the first at {_called(lost[0])}"
+        return f"{said} {_has(len(lost))} NaN or infinity where {names.reference} has numbers, {where}"
     if not known:
         exact = sum(each["exact"] for each in tensors)
         return f"{exact} of {len(tensors)} tensors of {names.candidate} are exactly those of {names.reference}"
@@ -63,6 +68,10 @@ def _worst_first(tensors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
 
 def _row(tensor: Mapping[str, Any]) -> dict[str, Any]:
     return {**tensor, "called": _called(tensor), "role": _role(tensor)}
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _role(tensor: Mapping[str, Any]) -> str:

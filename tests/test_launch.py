@@ -1,0 +1,208 @@
+"""Sweeps that Hydra's own launchers and sweepers run: the same builds as ours, on the same store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import ROOT, Project, write_small
+
+WORDS = ("recipe=small", "steps.quantize.calibration.method=minmax,entropy", "steps.quantize.per_channel=true,false")
+METHODS = ("recipe=small", "steps.quantize.calibration.method=minmax,entropy")
+
+
+def sweep(project: Project, *words: str) -> list[dict[str, Any]]:
+    """Run a sweep and return the manifests of its builds, in order."""
+    done = project.run("-m", *words, "output=json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def made(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each build was made of, and what it made; measurements in keys only."""
+    return [
+        {
+            "actions": {action["name"]: (action["key"], action["inputs"]) for action in manifest["actions"]},
+            "artifacts": {each["path"]: each["sha256"] for each in manifest["artifacts"]},
+            "recipe": {name: value for name, value in manifest["recipe"].items() if name != "sha256"},
+            "digest": manifest["recipe"].get("sha256"),
+        }
+        for manifest in manifests
+    ]
+
+
+def newest(project: Project) -> Path:
+    return max((project.folder / "outputs/sweeps").iterdir())
+
+
+def test_hydras_launcher_builds_what_our_own_sweep_builds(make_project: Callable[[str], Project]) -> None:
+    ours, hydras = (write_small(make_project(name)) for name in ("ours", "hydras"))
+    expected, found = sweep(ours, *WORDS), sweep(hydras, "hydra/launcher=basic", *WORDS)
+    again = sweep(hydras, *WORDS)
+
+    assert len(found) == 4
+    assert made(found) == made(expected) == made(again)
+    ran = [action["key"] for manifest in found for action in manifest["actions"] if action["status"] == "built"]
+    assert len(ran) == len(set(ran))
+    assert {action["status"] for manifest in again for action in manifest["actions"]} == {"cached"}
+
+
+def test_the_choices_of_a_recipes_own_sweep_are_made(small: Project) -> None:
+    recipe = small.folder / "recipes/small.yaml"
+    recipe.write_text(recipe.read_text() + "sweep: {steps.quantize.calibration.method: [minmax, entropy]}\n")
+
+    assert len(sweep(small, "hydra/launcher=basic", "recipe=small")) == 2
+
+
+def test_a_sweep_of_hydras_lies_where_ours_do_and_is_kept_by_the_cleaning(small: Project) -> None:
+    sweep(small, "hydra/launcher=basic", *METHODS)
+    folder = newest(small)
+    cleaned = small.run("cache", "gc", "max_age_days=0")
+    again = sweep(small, *METHODS)
+
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert {each.name for each in folder.iterdir()} >= {"0", "1", "report.html", "report.json", "sweep.csv"}
+    assert not (folder / "jobs").exists()
+    assert not (folder / "multirun.yaml").exists()
+    assert small.run("show", "sweeps", "--print").stdout.strip().endswith("report.html")
+    assert {action["status"] for manifest in again for action in manifest["actions"]} == {"cached"}
+
+
+def test_a_job_that_fails_hides_no_other(small: Project) -> None:
+    samples = "steps.quantize.calibration.samples=-1,100,16"
+    done = small.run("-m", "hydra/launcher=basic", "recipe=small", samples)
+    rows = json.loads((newest(small) / "report.json").read_text())
+
+    assert done.returncode == 1
+    assert "calibration.samples is -1; it must be at least 1" in done.stdout
+    assert "split 'calibration' holds 60 samples, and 100 are asked for" in done.stderr
+    assert "[1] steps.quantize.calibration.samples=16" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "it must be at least 1" in json.dumps(rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (("-m", "hydra/launcher=rq"), "comes with the package hydra-rq-launcher", "-m pip install hydra-rq-launcher"),
+        (("-m", "hydra/sweeper=ax"), "comes with the package hydra-ax-sweeper", "-m pip install hydra-ax-sweeper"),
+        (("-m", "hydra/launcher=basix"), "there is no hydra/launcher 'basix'", "did you mean 'basic'?"),
+        (("hydra/launcher=basic",), "this is none", "add -m"),
+        (("-m", "hydra/launcher=basic", "hydra.sweep.dir=x"), "'hydra.sweep.dir=x' cannot be set", ""),
+        (("objective=latency",), "there is no figure 'latency'; there is: accuracy, accuracy_drop,", "'latency_ms'?"),
+        (("objective={accuracy: maximise}",), "objective.accuracy: expected minimize or maximize", "'maximize'?"),
+        (("objective=[]",), "objective: expected a figure, got none", "there is: accuracy"),
+    ],
+)
+def test_what_cannot_be_launched_is_said_in_a_sentence(
+    small: Project, words: tuple[str, ...], said: str, hint: str
+) -> None:
+    done = small.run(*words, "recipe=small")
+
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert hint in done.stderr
+    assert not (small.folder / "outputs/small").exists()
+
+
+@pytest.mark.parametrize("value", ["accuracy", "[accuracy,latency_ms]", "{size_mib: minimize}"])
+def test_an_objective_is_a_field_of_a_recipe_and_changes_no_key(small: Project, value: str) -> None:
+    small.run("recipe=small")
+    recipe = small.folder / "recipes/small.yaml"
+    recipe.write_text(recipe.read_text() + f"objective: {value}\n")
+    done = small.run("recipe=small")
+
+    assert "nothing to do" in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the packages of the extra `launchers`."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    folder = tmp_path_factory.mktemp("launchers")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *extras["launchers"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"the packages of the extra 'launchers' cannot be fetched here: {done.stderr[-300:]}")
+    for name in ("hydra", "omegaconf"):  # those of this environment
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return folder
+
+
+@pytest.fixture
+def plugged(small: Project, plugins: Path) -> Project:
+    small.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(plugins)])
+    return small
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_each_launcher_builds_the_same_and_shares_the_store(
+    make_project: Callable[[str], Project], plugged: Project, launcher: str
+) -> None:
+    expected = sweep(write_small(make_project("ours")), *WORDS)
+    found = sweep(plugged, f"hydra/launcher={launcher}", *WORDS)
+    ran = [action["key"] for manifest in found for action in manifest["actions"] if action["status"] == "built"]
+
+    assert made(found) == made(expected)
+    assert len(ran) == len(set(ran))
+    assert not list(newest(plugged).glob(".submitit/*/*.pkl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_with_each_launcher_a_job_that_fails_hides_no_other(plugged: Project, launcher: str) -> None:
+    samples = "steps.quantize.calibration.samples=100,-1,16"
+    done = plugged.run("-m", f"hydra/launcher={launcher}", "recipe=small", samples)
+
+    assert done.returncode == 1
+    assert "it must be at least 1" in done.stdout
+    assert "built  small" in done.stdout
+    assert "failed  small" in done.stdout
+
+
+@pytest.mark.slow
+def test_optuna_searches_for_the_objective_of_the_recipe(plugged: Project) -> None:
+    recipe = plugged.folder / "recipes/small.yaml"
+    recipe.write_text(recipe.read_text() + "objective: size_mib\n")
+    grid = ("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid")
+    done = plugged.run("-m", *grid, "recipe=small", "steps.quantize.per_channel=true,false", "-q")
+    both = plugged.run("-m", *grid, "objective=[size_mib,accuracy]", *METHODS, "-q")
+    failing = plugged.run("-m", *grid, "recipe=small", "steps.quantize.calibration.samples=100,16", "-q")
+    unmeasured = plugged.run("-m", *grid, "objective=latency_ms", *METHODS, "-q")
+
+    sizes = {row["per_channel"]: row["size"] for row in builds(plugged)}
+    assert done.returncode == 0, done.stderr
+    assert sizes["False"] < sizes["True"]
+    assert "steps.quantize.per_channel=False" in best(done.stdout)
+    assert both.returncode == 0, both.stderr
+    assert len(best(both.stdout).split(",")) >= 2
+    assert failing.returncode == 1
+    assert "steps.quantize.calibration.samples=16" in best(failing.stdout)
+    assert unmeasured.returncode == 1
+    assert unmeasured.stdout.count("objective: latency_ms was not measured") == 2
+    assert best(unmeasured.stdout) == ""
+
+
+def best(output: str) -> str:
+    return "\n".join(line for line in output.splitlines() if line.startswith("best"))
+
+
+def builds(project: Project) -> list[dict[str, Any]]:
+    """Return per_channel and size of each build of the first sweep."""
+    folder = min((project.folder / "outputs/sweeps").iterdir())
+    found = []
+    for number in ("0", "1"):
+        report = json.loads((folder / number / "report.json").read_text())
+        [word] = [word for word in report["manifest"]["command"].split() if "per_channel" in word]
+        found.append({"per_channel": word.partition("=")[2], "size": report["headline"]["size"]["candidate"]})
+    return found
