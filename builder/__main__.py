@@ -209,8 +209,8 @@ def _launch(arguments: list[str]) -> int:
     _show(done.builds, sweep=True, unmade=done.unmade)
     if done.builds[0].recipe.machine.output is Output.TEXT:
         for job in done.blank:
-            words = f"{' '.join(job.overrides)}: {job.error.message}"
-            print(f"{paint('failed', 'failed', sys.stdout)}  {harmless(words)}")
+            said = f"{' '.join(job.overrides)}: {job.error.message}"
+            print(f"{paint('failed', 'failed', sys.stdout)}  {harmless(said)}")
         for line in done.best:
             print(f"best    {harmless(line)}")
     return max(done.codes, key=_severity)

@@ -157,8 +157,10 @@ def test_a_runtime_s_name_leads_to_the_longest_name_of_the_source_that_stands_in
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"runs": 0}, {"threads": 0}, {"batch": 0}, {"seed": -1}, {"cores": [-1]}, {"max_seconds": 0}, {"blocks": 2}]
-    + [{"threads": 10**10}, {"max_seconds": 1e300}],
+    [
+        *({"runs": 0}, {"threads": 0}, {"batch": 0}, {"seed": -1}, {"cores": [-1]}, {"max_seconds": 0}, {"blocks": 2}),
+        *({"threads": 10**10}, {"max_seconds": 1e300}),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

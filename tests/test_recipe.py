@@ -154,6 +154,8 @@ MISTAKES = [
     (["recipe=base", "steps.quantize.calibration.samples=0"], "at least 1", ""),
     (["recipe=base", "gates.max_accuracy=1"], "there is no key 'max_accuracy'", "'max_accuracy_drop'"),
     (["recipe=base", "gates.max_accuracy_drop=low"], "expected a number, got 'low'", ""),
+    (["recipe=base", f"gates.max_accuracy_drop={10**400}"], "expected at most 64 bits, got a number of 1329", ""),
+    (["recipe=base", f"steps.quantize.calibration.samples={2**63}"], "at most 64 bits, got a number of 64", ""),
     (["recipe=base", "gates.max_latency_ms={p95: 3}"], "there is no key 'p95'", "'p99'"),
     (["recipe=base", "model=null"], "names nothing", "give a name"),
     (["recipe=base", "jobs=0"], "at least 1", ""),
