@@ -15,7 +15,7 @@ from schemas import validator
 from test_report_page import cpu_int8
 
 from builder.errors import DataError, StepError
-from builder.measure.layer_errors import compared
+from builder.measure.layers.errors import compared
 from builder.onnxtools.origin import layer_name
 from builder.onnxtools.stands_for import merged, stand_ins
 from builder.report.findings import Names

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_measure_blocks import QUICK, Measure, scripted  # noqa: F401  the fixture
 
-from builder.measure.energy import Counter, find_counter
+from builder.measure.cost.energy import Counter, find_counter
 from builder.measure.host import virtual_machine
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from builder.errors import ModelError, StepError
 from builder.measure.blocks import Schedule, Series, measure
-from builder.measure.energy import Counter
+from builder.measure.cost.energy import Counter
 from builder.measure.process import Subject
 from builder.measure.ratio import Ratio
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.measure.limits import Limits, cache_bytes, machine_limits
-from builder.measure.roofline import Counted, compute
+from builder.measure.cost.limits import Limits, cache_bytes, machine_limits
+from builder.measure.cost.roofline import Counted, compute
 from builder.onnxtools.cost import QDQ, Cost
 
 MIB = 1 << 20

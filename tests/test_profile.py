@@ -15,7 +15,7 @@ from projects import Project, small_model
 from schemas import validator
 
 from builder.errors import StepError
-from builder.measure.layers import family, summed_up, times_by_run
+from builder.measure.layers.events import family, summed_up, times_by_run
 from builder.onnxtools.origin import origins
 from builder.report.findings import Names
 from builder.report.sections.layer_times import finding

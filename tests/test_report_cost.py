@@ -9,8 +9,8 @@ from schemas import validator
 from test_report_page import Page, cpu_int8, measurement
 
 from builder.measure.conditions import Conditions
-from builder.measure.limits import Limits
-from builder.measure.roofline import Counted, compute
+from builder.measure.cost.limits import Limits
+from builder.measure.cost.roofline import Counted, compute
 from builder.onnxtools.cost import Cost
 from builder.report.page import render
 

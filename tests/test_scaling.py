@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from projects import Project, write_small
 from schemas import validator
 
-from builder.measure.growth import batch_exponent, parallel_share
+from builder.measure.growth.laws import batch_exponent, parallel_share
 from builder.report.findings import Names
 from builder.report.growth_chart import Curve, latency_panel
 from builder.report.sections.scaling import finding

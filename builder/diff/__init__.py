@@ -41,7 +41,7 @@ def diff(arguments: Sequence[str]) -> int:
 
 def _show_page(old: Build, new: Build) -> None:
     """Write the page of two builds and say where it is, or why there is none: what differs is told already."""
-    from builder.compare.page import write_page
+    from builder.diff.page import write_page
     from builder.errors import StoreError
     from builder.report.lines import harmless, paint
 

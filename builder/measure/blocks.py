@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder.errors import StepError
-from builder.measure.energy import Counter
+from builder.measure.cost.energy import Counter
 from builder.measure.process import Subject, untimed
 from builder.measure.ratio import Ratio, fewest, median, ratio
 

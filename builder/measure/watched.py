@@ -9,7 +9,7 @@ from typing import Any
 
 from builder.measure.blocks import Schedule, Series, measure
 from builder.measure.conditions import Conditions, Watch
-from builder.measure.energy import Counter
+from builder.measure.cost.energy import Counter
 from builder.measure.process import Subject
 from builder.measure.ratio import Ratio
 

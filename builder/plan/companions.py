@@ -7,7 +7,7 @@ from typing import Any
 
 from builder.compilers.options import ParserCheck
 from builder.plan.action import COMPILE, SOURCE, Action
-from builder.plan.fits import asked_of
+from builder.plan.asked import asked_of
 from builder.plan.origin import locked_by
 from builder.plan.ports import data_of, inputs_of
 from builder.recipe.schema import Recipe, Use

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import RecipeError, TargetError
 from builder.onnxtools.trt_rules import Finding, Severity
+from builder.plan.asked import runtime_of
 from builder.recipe.place import with_place
 from builder.recipe.schema import Recipe
 from builder.runtimes.find import named
 from builder.specs import Runtime, Target
-from builder.targets.facts import Asked
 from builder.typed import to_plain
 
 if TYPE_CHECKING:
     from builder.plan.action import Action
 
-__all__ = ["asked_of", "check_options", "refusal", "refuse_options"]
+__all__ = ["check_options", "refusal", "refuse_options"]
 
 
 def refuse_options(
@@ -69,22 +69,6 @@ def check_options(actions: Sequence[Action]) -> list[Finding]:
     return list(found.values())
 
 
-def asked_of(actions: Sequence[Action]) -> Asked:
-    """Return what the check of the model must know of the recipe's steps."""
-    compiles = [action for action in actions if action.step.name == "compile"]
-    compiled = compiles[0] if compiles else None
-    options = compiled.options if compiled else None
-    steps = {action.step.name for action in actions}
-    return Asked(
-        runtime=_runtime(compiled) if compiled else "",
-        folds="simplify" in steps,
-        quantizes="quantize" in steps,
-        profiles={action.name: to_plain(action.options.profiles) for action in compiles},
-        dla_core=getattr(options, "dla_core", None),
-        allow_gpu_fallback=bool(getattr(options, "allow_gpu_fallback", False)),
-    )
-
-
 def _ends(actions: Sequence[Action]) -> list[Action]:
     """Return the actions that make what the target runs: each `compile`, else all."""
     return [action for action in actions if action.step.name == "compile"] or list(actions)
@@ -100,14 +84,10 @@ def _upstream(action: Action, named: dict[str, Action]) -> set[str]:
     return found
 
 
-def _runtime(compiled: Action) -> str:
-    return str(compiled.options.runtime or compiled.target.runtime)
-
-
 def _quantize(action: Action, compiled: Action) -> Iterator[Finding]:
     options: Any = action.options
     target = action.target
-    runtime = _runtime(compiled) if compiled.step.name == "compile" else str(target.runtime)
+    runtime = runtime_of(compiled) if compiled.step.name == "compile" else str(target.runtime)
     if "int8" not in target.precisions:
         words = f"{target.name} computes {', '.join(target.precisions)}, not int8"
         yield _error("precision", f"steps.{action.name}", words, f"leave the step out: '~steps.{action.name}'")
@@ -123,7 +103,7 @@ def _quantize(action: Action, compiled: Action) -> Iterator[Finding]:
 def _compile(action: Action) -> Iterator[Finding]:
     from builder.compilers.tensorrt_rtx import BUILDS_FOR
 
-    options, target, runtime = action.options, action.target, _runtime(action)
+    options, target, runtime = action.options, action.target, runtime_of(action)
     where = f"steps.{action.name}"
     if not _runs(runtime, target):
         words = f"{target.name} runs {target.runtime}, not {runtime}"

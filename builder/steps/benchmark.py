@@ -19,7 +19,7 @@ from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
     from builder.measure.blocks import Series
-    from builder.measure.limits import Limits
+    from builder.measure.cost.limits import Limits
 
 
 @dataclass
@@ -66,9 +66,9 @@ def benchmark(options: Options, job: Job) -> Result:
     if sent := job.inputs.get("times"):
         return _sent(options, sent, job.folder("measurement"))
     from builder.measure.blocks import Schedule
-    from builder.measure.energy import find_counter
+    from builder.measure.cost.energy import find_counter
+    from builder.measure.cost.limits import machine_limits
     from builder.measure.host import host, load_average
-    from builder.measure.limits import machine_limits
     from builder.measure.noise import trouble
     from builder.measure.subject import check_cores
     from builder.measure.watched import timed
@@ -107,8 +107,8 @@ def _subjects(
     options: Options, folders: Mapping[str, Path], spec: Mapping[str, Any], series: Sequence[Series], limits: Limits
 ) -> list[dict[str, Any]]:
     """Return what measurement.json holds of each subject: its times, and its compute beside the machine's limits."""
-    from builder.measure.counting import counted
-    from builder.measure.roofline import compute
+    from builder.measure.cost.counting import counted
+    from builder.measure.cost.roofline import compute
     from builder.onnxtools.files import size_bytes
 
     costs, found = counted(folders, series, spec), []

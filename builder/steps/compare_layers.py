@@ -16,7 +16,7 @@ from builder.step import Job, Kind, Result, step
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from builder.measure.layer_errors import Compared
+    from builder.measure.layers.errors import Compared
 
 __all__ = ["Options", "compare_layers"]
 
@@ -99,7 +99,7 @@ def _conditions(options: Options, count: int) -> dict[str, Any]:
 
 def _weights(source: ModelProto, model: ModelProto) -> dict[str, float | None]:
     """Return the signal to noise in dB of each weight that was rounded; None where nothing was lost."""
-    from builder.measure.layer_errors import compared
+    from builder.measure.layers.errors import compared
     from builder.onnxtools.stands_for import quantized_weights
 
     found = {name: compared(*values).plain() for name, *values in quantized_weights(source.graph, model.graph)}
@@ -132,7 +132,7 @@ def _compared(
     """Run both models with their inner tensors as outputs."""
     from builder.data.dataset import samples
     from builder.data.feeder import Feeder
-    from builder.measure.layer_errors import compare_tensors
+    from builder.measure.layers.errors import compare_tensors
     from builder.onnxtools.files import MODEL, save
     from builder.onnxtools.stands_for import watch
     from builder.runtimes.onnxruntime import Session

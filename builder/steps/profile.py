@@ -15,7 +15,7 @@ from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
     from builder.measure.blocks import Series
-    from builder.measure.profiled import Profiled
+    from builder.measure.layers.profiled import Profiled
     from builder.measure.ratio import Ratio
 
 
@@ -56,7 +56,7 @@ def profile(options: Options, job: Job) -> Result:
     """
     from builder.digest import canonical
     from builder.measure.host import host, load_average
-    from builder.measure.layer_times import in_words
+    from builder.measure.layers.times import in_words
 
     began, taken_at, load_before = time.monotonic(), datetime.now(UTC), load_average()
     found, ratio = _measured(options, job)
@@ -92,8 +92,8 @@ def _conditions(options: Options) -> dict[str, Any]:
 def _measured(options: Options, job: Job) -> tuple[dict[str, Any], Ratio]:
     """Return what is known of both models, and the ratio of their runs without the profiler."""
     from builder.measure.blocks import Schedule, measure
-    from builder.measure.layer_times import PROFILED
-    from builder.measure.profiled import Profiled
+    from builder.measure.layers.profiled import Profiled
+    from builder.measure.layers.times import PROFILED
 
     folders = {"baseline": job.inputs["baseline"], "candidate": job.inputs["model"]}
     schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
@@ -111,8 +111,8 @@ def _measured(options: Options, job: Job) -> tuple[dict[str, Any], Ratio]:
 
 def _entries(series: list[Series], subjects: list[Profiled], ratios: list[Ratio], source: Path) -> dict[str, Any]:
     """Return each model's times, the source's first, and how they compare by family of operators."""
-    from builder.measure.layer_times import family_ratios, subject_entry
-    from builder.measure.layers import family
+    from builder.measure.layers.events import family
+    from builder.measure.layers.times import family_ratios, subject_entry
     from builder.onnxtools.files import MODEL, load_graph
     from builder.onnxtools.origin import origins
 

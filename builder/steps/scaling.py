@@ -18,8 +18,8 @@ from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
     from builder.measure.conditions import Conditions
-    from builder.measure.scaled import Scaled
-    from builder.measure.scaling import Swept
+    from builder.measure.growth.points import Swept
+    from builder.measure.growth.subject import Scaled
 
 
 @dataclass
@@ -66,9 +66,9 @@ def scaling(options: Options, job: Job) -> Result:
     runtime cannot run it, StepError where nothing is left to vary, or a process dies or does not keep quiet.
     """
     from builder.digest import canonical
+    from builder.measure.growth.document import in_words, is_noisy, subject_entry
     from builder.measure.host import host, load_average
     from builder.measure.noise import likely_cause
-    from builder.measure.scaling_document import in_words, is_noisy, subject_entry
     from builder.measure.subject import check_cores
 
     began, taken_at, load_before = time.monotonic(), datetime.now(UTC), load_average()
@@ -99,7 +99,7 @@ def scaling(options: Options, job: Job) -> Result:
 def _swept(options: Options, job: Job, threads: Sequence[int]) -> tuple[Swept, dict[str, dict[str, Any]], Conditions]:
     """Time every point, and watch the machine meanwhile; return what ran of each subject too."""
     from builder.measure.conditions import Watch
-    from builder.measure.scaling import Schedule, sweep
+    from builder.measure.growth.points import Schedule, sweep
 
     folders = _folders(options, job)
     schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
@@ -145,7 +145,7 @@ def _folders(options: Options, job: Job) -> dict[str, Path]:
 
 
 def _process(name: str, folder: Path, threads: int, options: Options, job: Job) -> Scaled:
-    from builder.measure.scaled import Scaled
+    from builder.measure.growth.subject import Scaled
 
     spec = {
         "threads": threads,

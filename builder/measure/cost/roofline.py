@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from builder.measure.limits import Limits
+from builder.measure.cost.limits import Limits
 from builder.onnxtools.cost import QDQ, Cost
 
 __all__ = ["Counted", "compute"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from builder.measure.blocks import Series, undisturbed
+from builder.measure.growth.subject import Scaled
 from builder.measure.ratio import fewest, median, median_interval
-from builder.measure.scaled import Scaled
 
 __all__ = ["Point", "Schedule", "Swept", "sweep"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builder.measure.layers import family
+from builder.measure.layers.events import family
 from builder.measure.ratio import Ratio, median, median_interval, ratio
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ def compare(arguments: Sequence[str]) -> int:
 
     Raises UsageError for a build that does not exist, StoreError where one is not as it was written.
     """
-    from builder.compare.page import write_page
     from builder.diff.arguments import NAMES, Form, parse
     from builder.diff.naming import find
+    from builder.diff.page import write_page
     from builder.report.lines import harmless
 
     form = Form(

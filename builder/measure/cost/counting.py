@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError, ModelError
-from builder.measure.roofline import Counted
+from builder.measure.cost.roofline import Counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from builder.measure.growth import Fit, batch_exponent, parallel_share
+from builder.measure.growth.laws import Fit, batch_exponent, parallel_share
+from builder.measure.growth.points import Point, Swept
 from builder.measure.ratio import Ratio, ratio
-from builder.measure.scaling import Point, Swept
 
 __all__ = ["in_words", "is_noisy", "subject_entry"]
 

@@ -55,7 +55,7 @@ class _Profiler(Runner):
         """Run and time, under the profiler where it is asked for, in a session of the block's own."""
         if not self._spec["profile"]:
             return super().block(runs, untimed)
-        from builder.measure.layers import summed_up, times_by_run
+        from builder.measure.layers.events import summed_up, times_by_run
         from builder.runtimes.onnxruntime import MODEL, Session, precision_of
 
         unprofiled, spec = self._session, self._spec
