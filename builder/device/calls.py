@@ -13,7 +13,7 @@ from builder.device.stop import Failed
 from builder.device.tensors import Distance, nbytes, unpack_values
 from builder.device.work import Work
 
-__all__ = ["compare", "feed_of", "run_calls"]
+__all__ = ["compare", "distance", "feed_of", "run_calls"]
 
 # How near an engine's outputs are to ONNX Runtime's, as signal to noise; a wrong engine is at 0 dB and below.
 _LEAST_DB = {True: 10.0, False: 30.0}  # int8 is rounded at other places; TF32 and fp16 have ten bits
@@ -49,14 +49,21 @@ def feed_of(given: Given, index: int, folder: Path) -> Feed:
 
 
 def compare(work: Work, calls: Path) -> dict[str, Any]:
+    """Say how far the outputs of calls are from the expected ones; see `distance`."""
+    near = distance(work, calls)
+    return {"snr_db": None if near.snr_db is None else round(near.snr_db, 3), "max_abs_difference": near.max_abs}
+
+
+def distance(work: Work, calls: Path) -> Distance:
     """Compare the outputs of calls with the expected ones. Raises Failed where the engine computes something else."""
     near = Distance()
     for index, file in enumerate(sorted(calls.glob("*.bin"))):
         content, start = file.read_bytes(), 0
         for tensor in work.given.tensors("expected"):
-            found = content[start : start + nbytes(tensor)]
+            dtype, found = tensor["dtype"], content[start : start + nbytes(tensor)]
             start += nbytes(tensor)
-            near.add(*(unpack_values(each, tensor["dtype"]) for each in (found, work.given.values(tensor, index))))
+            mine, right = unpack_values(found, dtype), unpack_values(work.given.values(tensor, index), dtype)
+            near.add(mine, right, tensor["shape"])
     least, snr_db = _LEAST_DB["int8" in work.kit.models["candidate"]["precisions"]], near.snr_db
     if not near.finite:
         raise Failed("the engine computes something else: some outputs are infinite or no numbers")
@@ -65,4 +72,4 @@ def compare(work: Work, calls: Path) -> dict[str, Any]:
             f"the engine computes something else: its outputs are {snr_db:.1f} dB from those of ONNX Runtime, and "
             f"rounding keeps {least:g} dB and more"
         )
-    return {"snr_db": None if snr_db is None else round(snr_db, 3), "max_abs_difference": near.max_abs}
+    return near

@@ -62,8 +62,15 @@ class Distance:
     def __init__(self) -> None:
         self._signal = self._noise = self.max_abs = 0.0
         self.finite = True
+        self.rows = self.agreeing = 0  # along the last axis; those whose largest value is at the same place
 
-    def add(self, found: Sequence[float], expected: Sequence[float]) -> None:
+    def add(self, found: Sequence[float], expected: Sequence[float], shape: Sequence[int]) -> None:
+        """Count one call of an output of this shape."""
+        width = shape[-1] if shape else 1
+        for start in range(0, len(expected), width) if width > 1 else ():
+            row, wanted = found[start : start + width], expected[start : start + width]
+            self.rows += 1
+            self.agreeing += row.index(max(row)) == wanted.index(max(wanted))
         for mine, right in zip(found, expected):
             apart = abs(mine - right)
             if not math.isfinite(mine) and math.isfinite(right):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.device.by_package import OnnxRuntime, request_of
-from builder.device.calls import compare, run_calls
+from builder.device.calls import distance, run_calls
 from builder.device.driver import Feed
 from builder.device.journal import Journal
 from builder.device.kit import open_kit
@@ -48,14 +48,19 @@ def verify(place: Path, say: Callable[[str], None]) -> int:
             run_calls(
                 work, kit.folder / "model" / driver.artifact, Path(folder, "calls"), given.calls, lambda _done: None
             )
-            near = compare(work, Path(folder, "calls"))
+            near = distance(work, Path(folder, "calls"))
         except Failed as error:
             say(f"verified: no; {error}")
             return FAILED
         finally:
             work.journal.close()
-    snr_db, most = near["snr_db"], near["max_abs_difference"]
-    words = "equal in every number" if snr_db is None else f"{snr_db:.1f} dB near, {most:.3g} apart at most"
+    words = (
+        "equal in every number"
+        if near.snr_db is None
+        else f"{near.snr_db:.1f} dB near, {near.max_abs:.3g} apart at most"
+    )
+    if near.snr_db is not None and near.rows:
+        words += f", and the largest output is the same in {near.agreeing} of {near.rows}"
     here = f"{device['arch']} with ONNX Runtime {driver.version}"
     say(f"verified: the outputs of {given.samples} samples on {here} and at home are {words}")
     return OK
