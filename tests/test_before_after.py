@@ -29,7 +29,11 @@ def said(report: dict[str, Any], latency: tuple[float, float], accuracy: tuple[f
             (-0.005, 0.001),
             "cpu_int8 is 2.0 \N{MULTIPLICATION SIGN} faster; its top1 cannot be told from fashion_mobilenet's",
         ),
-        ((0.9, 1.1), (-0.005, -0.001), "cpu_int8 is as fast and loses 0.30 points of top1"),
+        (
+            (0.9, 1.1),
+            (-0.005, -0.001),
+            "cpu_int8 cannot be told from fashion_mobilenet in speed and loses 0.30 points of top1",
+        ),
     ],
 )
 def test_a_difference_is_said_where_its_interval_leaves_no_doubt(
@@ -47,6 +51,17 @@ def test_both_models_and_the_limits_are_drawn() -> None:
 
     assert [mark.role for mark in drawn.marks] == ["baseline", "candidate"]
     assert drawn.too_wrong is not None
+
+
+@pytest.mark.parametrize(("there", "shaded"), [(True, True), (False, False)])
+def test_a_limit_on_the_targets_latency_judges_no_other_machines(there: bool, shaded: bool) -> None:
+    report = cpu_int8(tested=evaluation())
+    report["manifest"]["gates"].append({"name": "max_latency_ms.p50", "limit": 0.01, "status": "deferred"})
+    report["headline"]["latency"]["on_target"] = there
+
+    drawn = context(report)["before_after"]
+
+    assert (drawn.too_slow is not None, "slower than" in drawn.limits) == (shaded, shaded)
 
 
 def test_a_build_without_numbers_draws_nothing() -> None:

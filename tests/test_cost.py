@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from builder.errors import ModelError
 from builder.onnxtools.cost import QDQ, Cost, cost
 from builder.onnxtools.files import load_graph
+from builder.onnxtools.macs import macs
 from builder.onnxtools.ran import ran
 
 MODEL = Path(__file__).resolve().parents[1] / "conf/assets/fashion_mobilenet/model.onnx"
@@ -142,6 +143,12 @@ def test_an_operator_takes_the_macs_that_a_count_by_hand_gives(what: str) -> Non
 
     assert found.macs == {"fp32": expected}
     assert not found.uncounted
+
+
+def test_a_transposed_product_that_a_runtime_fused_is_counted_along_its_inner_dimension() -> None:
+    node = helper.make_node("FusedMatMul", ["x", "z"], ["y"], transA=1, domain="com.microsoft")
+
+    assert macs(node, {"x": (2, 6, 3), "z": (2, 6, 7), "y": (2, 3, 7)}) == 2 * 3 * 6 * 7
 
 
 def quantized(weight_type: type = np.int8) -> onnx.ModelProto:

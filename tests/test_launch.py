@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,22 @@ from projects import ROOT, Project, write_small
 
 WORDS = ("recipe=small", "steps.quantize.calibration.method=minmax,entropy", "steps.quantize.per_channel=true,false")
 METHODS = ("recipe=small", "steps.quantize.calibration.method=minmax,entropy")
+LAUNCHERS = {
+    "joblib": ("hydra/launcher=joblib",),
+    "submitit_local": ("hydra/launcher=submitit_local",),
+    "ray": ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"),
+}
+LOUD = """\
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.launcher import Launcher
+
+class Loud(Launcher):
+    def setup(self, **context): pass
+    def launch(self, job_overrides, initial_job_idx): raise ValueError("no machines:\\n" + "what it was given " * 999)
+
+node = {"_target_": "hydra_plugins.loud.Loud"}
+ConfigStore.instance().store(group="hydra/launcher", name="loud", node=node)
+"""
 
 
 def sweep(project: Project, *words: str) -> list[dict[str, Any]]:
@@ -114,6 +130,16 @@ def test_what_cannot_be_launched_is_said_in_a_sentence(
     assert not (small.folder / "outputs/small").exists()
 
 
+def test_a_launcher_that_ends_early_is_told_in_a_sentence(small: Project) -> None:
+    small.write("site/hydra_plugins/loud.py", LOUD)
+    small.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(small.folder / "site")])
+    done = small.run("-m", "hydra/launcher=loud", *METHODS)
+
+    assert done.returncode == 1
+    assert "ended early: ValueError: no machines: what it was given" in done.stderr
+    assert len(done.stderr) < 1000
+
+
 @pytest.mark.parametrize("value", ["accuracy", "[accuracy,latency_ms]", "{size_mib: minimize}"])
 def test_an_objective_is_a_field_of_a_recipe_and_changes_no_key(small: Project, value: str) -> None:
     small.run("recipe=small")
@@ -125,17 +151,19 @@ def test_an_objective_is_a_field_of_a_recipe_and_changes_no_key(small: Project, 
 
 
 @pytest.fixture(scope="module")
-def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the packages of the extra `launchers`."""
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the packages of the extras `launchers` and `ray`."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     folder = tmp_path_factory.mktemp("launchers")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *extras["launchers"]]
+    packages = [*extras["launchers"], *extras["ray"]]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *packages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"the packages of the extra 'launchers' cannot be fetched here: {done.stderr[-300:]}")
+        pytest.skip(f"the extras 'launchers' and 'ray' cannot be fetched here: {done.stderr[-300:]}")
     for name in ("hydra", "omegaconf"):  # those of this environment
         shutil.rmtree(folder / name, ignore_errors=True)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -145,12 +173,12 @@ def plugged(small: Project, plugins: Path) -> Project:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_each_launcher_builds_the_same_and_shares_the_store(
     make_project: Callable[[str], Project], plugged: Project, launcher: str
 ) -> None:
     expected = sweep(write_small(make_project("ours")), *WORDS)
-    found = sweep(plugged, f"hydra/launcher={launcher}", *WORDS)
+    found = sweep(plugged, *LAUNCHERS[launcher], *WORDS)
     ran = [action["key"] for manifest in found for action in manifest["actions"] if action["status"] == "built"]
 
     assert made(found) == made(expected)
@@ -159,10 +187,10 @@ def test_each_launcher_builds_the_same_and_shares_the_store(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_with_each_launcher_a_job_that_fails_hides_no_other(plugged: Project, launcher: str) -> None:
     samples = "steps.quantize.calibration.samples=100,-1,16"
-    done = plugged.run("-m", f"hydra/launcher={launcher}", "recipe=small", samples)
+    done = plugged.run("-m", *LAUNCHERS[launcher], "recipe=small", samples)
 
     assert done.returncode == 1
     assert "it must be at least 1" in done.stdout
@@ -171,13 +199,23 @@ def test_with_each_launcher_a_job_that_fails_hides_no_other(plugged: Project, la
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("key", ["init.num_cpus", "remote.num_cpus"])
+def test_what_ray_takes_is_added_with_a_plus(plugged: Project, key: str) -> None:
+    done = plugged.run("-m", "hydra/launcher=ray", f"hydra.launcher.ray.{key}=2", "recipe=small")
+
+    assert done.returncode == 2
+    assert f"to add it, write +hydra.launcher.ray.{key}=" in done.stderr
+
+
+@pytest.mark.slow
 def test_optuna_searches_for_the_objective_of_the_recipe(plugged: Project) -> None:
     recipe = plugged.folder / "recipes/small.yaml"
     recipe.write_text(recipe.read_text() + "objective: size_mib\n")
-    grid = ("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid")
+    grid = ("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid")  # in any order, and without a best if the last fails
+    seeded = ("hydra/sweeper=optuna", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_trials=4")  # the third one fails
     done = plugged.run("-m", *grid, "recipe=small", "steps.quantize.per_channel=true,false", "-q")
     both = plugged.run("-m", *grid, "objective=[size_mib,accuracy]", *METHODS, "-q")
-    failing = plugged.run("-m", *grid, "recipe=small", "steps.quantize.calibration.samples=100,16", "-q")
+    failing = plugged.run("-m", *seeded, "recipe=small", "steps.quantize.calibration.samples=100,16", "-q")
     unmeasured = plugged.run("-m", *grid, "objective=latency_ms", *METHODS, "-q")
 
     sizes = {row["per_channel"]: row["size"] for row in builds(plugged)}

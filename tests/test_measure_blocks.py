@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from builder.errors import ModelError, StepError
-from builder.measure.blocks import Schedule, Series, measure
+from builder.measure.blocks import Schedule, measure
 from builder.measure.cost.energy import Counter
-from builder.measure.process import Subject
+from builder.measure.process import Subject, preempted
 from builder.measure.ratio import Ratio
+from builder.measure.series import Series
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "conf/assets/fashion_mobilenet"
@@ -161,6 +162,11 @@ def test_a_file_that_is_no_model_is_a_model_error_with_the_subjects_name(tmp_pat
         pytest.raises(ModelError, match=r"'candidate': ONNX Runtime .* rejects the model"),
     ):
         subject.load(1, 1.0)
+
+
+@pytest.mark.parametrize("after", ["", "x86_Thread_features:\t\nx86_Thread_features_locked:\t\n"])
+def test_interruptions_are_read_whatever_the_kernel_says_after_them(after: str) -> None:
+    assert preempted(f"voluntary_ctxt_switches:\t9\nnonvoluntary_ctxt_switches:\t12\n{after}") == 12
 
 
 def test_leaving_the_block_ends_the_process() -> None:

@@ -243,6 +243,14 @@ def test_an_edit_two_imports_away_changes_the_implementation(package: Path, tmp_
     stats.close()
 
 
+def test_how_time_is_measured_is_in_no_key_of_an_evaluation(tmp_path: Path) -> None:
+    stats = StatCache(tmp_path / "cache")
+    reached = implementation(["builder.steps.evaluate"], stats)
+    stats.close()
+
+    assert reached.keys().isdisjoint({f"builder.measure.{name}" for name in ("blocks", "cost", "process", "subject")})
+
+
 def test_the_implementation_of_a_step_does_not_reach_the_planner_or_the_report(tmp_path: Path) -> None:
     stats = StatCache(tmp_path / "cache")
     for name in ("simplify", "quantize", "evaluate", "compile", "benchmark"):

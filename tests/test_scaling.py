@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from schemas import validator
 from builder.measure.growth.laws import batch_exponent, parallel_share
 from builder.report.findings import Names
 from builder.report.growth_chart import Curve, latency_panel
-from builder.report.sections.scaling import finding
+from builder.report.sections.scaling import context, finding
 from builder.steps.scaling import Options
 
 SHORT = ["steps=[simplify,scaling]", "steps.scaling.max_seconds=1", "steps.scaling.blocks=6", "steps.scaling.runs=12"]
@@ -84,6 +85,21 @@ def test_the_page_titles_both_drawings_with_what_was_found(report: dict[str, Any
     assert html.count(": latency, median, ms, logarithmic over batch</title>") == 1
     assert html.count(": samples per second over batch</title>") == 1
     assert "grows as batch^" in html
+
+
+@pytest.mark.parametrize(("least", "said"), [(0.1, True), (-0.1, False)])
+def test_the_share_that_threads_divide_is_said_where_it_cannot_be_none(
+    report: dict[str, Any], least: float, said: bool
+) -> None:
+    changed = copy.deepcopy({name: part for name, part in report.items() if name not in ("html", "page")})
+    ends = {"of": {"batch": 1, "threads": 1}, "to": {"batch": 1, "threads": 2}}
+    ratio = {**ends, "value": 1.2, "interval": [0.9, 1.4], "ranked": False}
+    share = {"parallel_share": 0.3, "parallel_share_interval": [least, 0.5], "misfit": 0.0}
+    section(changed)["subjects"][-1]["speedup"] = [{"batch": 1, **share, "ratios": [ratio]}]
+
+    notes = context(changed)["scalings"][0]["notes"]
+
+    assert any("they divide" in note for note in notes) is said
 
 
 @needs_chromium

@@ -38,6 +38,16 @@ def test_weights_of_another_graph_or_more_than_the_file_holds_divide_nothing() -
     assert (elsewhere["parts"], too_many["parts"]) == ([], [])
 
 
+def test_what_was_compiled_is_not_divided_as_the_model_that_it_was_compiled_of() -> None:
+    timed = measurement()
+    timed["subjects"][1] |= {
+        "bytes": INT8_BYTES // 2,
+        "compute": {"of": "candidate", "weights_by_precision": {"int8": 9}},
+    }
+
+    assert context(cpu_int8(timed=timed))["sizes"]["rows"][-1]["parts"] == []
+
+
 def test_the_parts_are_told_in_words() -> None:
     timed = measurement()
     timed["subjects"][1]["compute"] = {

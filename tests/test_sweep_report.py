@@ -148,6 +148,14 @@ def test_a_difference_within_the_intervals_is_not_called_faster(latency_ms: floa
     assert ("1 other cannot be told from [0] in speed" in render_variants(document)) is told
 
 
+def test_a_build_that_broke_a_limit_is_neither_forgotten_nor_called_as_fast() -> None:
+    builds = [job("a", 0.93, 0.4), job("b", 0.92, 0.5), job("broken", 0.99, 0.1, status="failed")]
+    said = sweep_document(builds)["finding"]
+
+    assert "[0] a is the fastest and the most accurate of the builds that can be ranked" in said
+    assert "in speed" not in said
+
+
 def test_gates_that_all_builds_have_are_shaded() -> None:
     reports = [job("a", 0.92, 0.4), job("b", 0.80, 0.9)]
     for report in reports:

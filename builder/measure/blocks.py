@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from builder.errors import StepError
 from builder.measure.cost.energy import Counter
 from builder.measure.process import Subject, untimed
-from builder.measure.ratio import Ratio, fewest, median, ratio
+from builder.measure.ratio import Ratio, fewest, ratio
+from builder.measure.series import Series
 
-__all__ = ["Schedule", "Series", "measure", "ratios_of", "undisturbed"]
+__all__ = ["Schedule", "measure", "ratios_of", "undisturbed"]
 
 _HALF_WIDTH = 0.02  # blocks are taken until every ratio is known this well
 _BLOCK_NS = 20_000_000  # shorter blocks would mostly measure the change from one subject to the other
@@ -38,40 +38,6 @@ class Schedule:
         wanted = max(-(-self.runs // self.blocks), min(_BLOCK_NS // min(run_ns), _BLOCK_RUNS))
         affordable = int(self.max_seconds * 1e9 / self.blocks / sum(run_ns))
         return max(1, min(wanted, affordable))
-
-
-@dataclass
-class Series:
-    """What was measured of one subject; `blocks_ns` holds its runs in the order they were run."""
-
-    name: str
-    load_ms: float
-    warmup_runs: int
-    memory_mib: float | None = 0.0  # None where nothing tells it
-    execution: dict[str, Any] = field(default_factory=dict)  # what really ran, see runtimes.interface.Execution
-    blocks_ns: list[list[int]] = field(default_factory=list)
-    refused: int = 0  # blocks taken again because another subject was not asleep
-    memory_loaded_mib: float | None = None  # before the first run
-    first_inference_ms: float | None = None
-    shapes: dict[str, list[int]] = field(default_factory=dict)  # of the inputs
-    joules: float | None = None  # of `metered_runs`
-    metered_runs: int = 0
-    interruptions: int | None = None  # of its blocks, by the system
-
-    @property
-    def energy_mj(self) -> float | None:
-        """Return the energy of one run in mJ; None where nothing counts it."""
-        return None if self.joules is None else 1e3 * self.joules / self.metered_runs
-
-    @property
-    def medians_ms(self) -> list[float]:
-        """Return each block's median latency in ms."""
-        return [median(block) / 1e6 for block in self.blocks_ns]
-
-    @property
-    def samples_ms(self) -> list[float]:
-        """Return every run's latency in ms."""
-        return [sample / 1e6 for block in self.blocks_ns for sample in block]
 
 
 def measure(

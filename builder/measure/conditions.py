@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 __all__ = ["Conditions", "Watch"]
 
 _EVERY_SECONDS = 0.25  # between two readings of the clock
-_THROTTLED = ("core_throttle_count", "package_throttle_count")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,16 @@ class Watch:
         self._root = root
         self._cores = sorted(cores or os.sched_getaffinity(0))
         self._looked, self._frequencies = 0.0, list[float]()
-        self._began, self._before = time.monotonic(), self._counted()
+        self._began, self._own, self._before = time.monotonic(), time.process_time(), self._counted()
+
+    def beside(self, progress: Callable[[int, int, str], None]) -> Callable[[int, int, str], None]:
+        """Return what looks each time that progress is told."""
+
+        def told(done: int, total: int, what: str) -> None:
+            self.look()
+            progress(done, total, what)
+
+        return told
 
     def look(self) -> None:
         """Read the clock of the processors, at most a few times a second."""
@@ -54,9 +62,10 @@ class Watch:
             self._frequencies += self._clock()
             self._looked = time.monotonic()
 
-    def ended(self, ours_seconds: float) -> Conditions:
-        """Return what went on; `ours_seconds` of processor time were the measurement's own."""
+    def ended(self, subjects_seconds: float) -> Conditions:
+        """Return what went on; this process and, for so many seconds of processor time, its subjects are no others."""
         (ticks, held, throttled), seconds = self._counted(), time.monotonic() - self._began
+        ours_seconds = subjects_seconds + time.process_time() - self._own
         before, held_before, throttled_before = self._before
         stolen, busy = None, None
         if ticks and before:
@@ -95,9 +104,15 @@ class Watch:
         return None
 
     def _throttled(self) -> int | None:
-        folders = [f"sys/devices/system/cpu/cpu{core}/thermal_throttle" for core in self._cores]
-        counts = [self._text(f"{folder}/{name}") for folder in folders for name in _THROTTLED]
-        return sum(map(int, filter(None, counts))) if any(counts) else None
+        """Return how often the processors, and the packages that they share, were slowed for their heat."""
+        counts: dict[str, int] = {}
+        for core in self._cores:
+            folder = f"sys/devices/system/cpu/cpu{core}"
+            package = f"package {self._text(f'{folder}/topology/physical_package_id')}"
+            for what, name in ((f"core {core}", "core_throttle_count"), (package, "package_throttle_count")):
+                if text := self._text(f"{folder}/thermal_throttle/{name}"):
+                    counts[what] = int(text)
+        return sum(counts.values()) if counts else None
 
     def _clock(self) -> Sequence[float]:
         files = [f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq" for core in self._cores]

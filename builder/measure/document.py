@@ -10,7 +10,7 @@ from builder.digest import canonical
 from builder.measure.ratio import Ratio, median_interval, summary
 
 if TYPE_CHECKING:
-    from builder.measure.blocks import Series
+    from builder.measure.series import Series
 
 __all__ = ["in_words", "subject_entry", "write_documents"]
 

@@ -10,7 +10,7 @@ from builder.measure.conditions import Conditions
 from builder.measure.ratio import Ratio
 
 if TYPE_CHECKING:
-    from builder.measure.blocks import Series
+    from builder.measure.series import Series
 
 __all__ = ["likely_cause", "trouble", "variation"]
 

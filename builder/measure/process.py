@@ -19,7 +19,7 @@ from builder.child import command
 from builder.errors import ModelError, StepError
 from builder.measure.subject import SCRIPT
 
-__all__ = ["Subject", "untimed"]
+__all__ = ["Subject", "preempted", "untimed"]
 
 _DOING = {"load": "loading the model", "block": "running the model", "execution": "saying what ran"}
 
@@ -106,7 +106,7 @@ class Subject:
         count = 0
         for status in Path(f"/proc/{self.pid}/task").glob("*/status"):
             with suppress(OSError):  # a thread that has just ended
-                count += int(status.read_text(encoding="utf-8").partition("nonvoluntary_ctxt_switches:")[2])
+                count += preempted(status.read_text(encoding="utf-8"))
         return count
 
     def _ask(self, do: str, **arguments: Any) -> dict[str, Any]:
@@ -117,9 +117,7 @@ class Subject:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise self._died(
-                {"load": "loading the model", "block": "running the model", "execution": "saying what ran"}.get(do, do)
-            )
+            raise self._died(_DOING.get(do, do))
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             kind = ModelError if reply["model"] else StepError
@@ -133,6 +131,11 @@ class Subject:
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
         hint = "it may have run out of memory" if code == -signal.SIGKILL else last
         return StepError(f"{self.step}: the process of '{self.name}' {how} while {doing}", hint)
+
+
+def preempted(status: str) -> int:
+    """Return how often a thread lost the processor, from its status in /proc; newer kernels have lines after that."""
+    return int(status.partition("nonvoluntary_ctxt_switches:")[2].split(maxsplit=1)[0])
 
 
 def untimed(runs: int) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from builder.errors import StepError
-from builder.measure.blocks import Series
+from builder.measure.series import Series
 from builder.runtimes.interface import Execution
 from builder.specs import Runtime
 

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from builder.measure.blocks import Schedule, Series, measure
+from builder.measure.blocks import Schedule, measure
 from builder.measure.conditions import Conditions, Watch
 from builder.measure.cost.energy import Counter
 from builder.measure.process import Subject
 from builder.measure.ratio import Ratio
+from builder.measure.series import Series
 
 __all__ = ["timed"]
 
@@ -29,12 +30,6 @@ def timed(
     """
     with ExitStack() as stack:
         watch = Watch(spec["cores"])
-
-        def watched(done: int, total: int, what: str) -> None:
-            watch.look()
-            progress(done, total, what)
-
         subjects = [stack.enter_context(Subject(name, folder, spec)) for name, folder in folders.items()]
-        series, ratios = measure(subjects, schedule, watched, counter)
-        ours = sum(subject.processor_ns() for subject in subjects) / 1e9
-        return series, ratios, watch.ended(ours)
+        series, ratios = measure(subjects, schedule, watch.beside(progress), counter)
+        return series, ratios, watch.ended(sum(subject.processor_ns() for subject in subjects) / 1e9)

@@ -49,11 +49,8 @@ def _conv_transpose(node: NodeProto, shapes: Shapes) -> int:
 
 
 def _matmul(node: NodeProto, shapes: Shapes) -> int:
-    return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-
-
-def _gemm(node: NodeProto, shapes: Shapes) -> int:
-    inner = 0 if attribute(node, "transA", 0) else -1
+    """Every output takes one row of the first operand, or one column where that is transposed."""
+    inner = -2 if attribute(node, "transA", 0) else -1
     return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][inner]
 
 
@@ -76,9 +73,8 @@ def _einsum(node: NodeProto, shapes: Shapes) -> int:
 
 COUNTED: Mapping[str, Callable[[NodeProto, Shapes], int]] = {
     **dict.fromkeys(("Conv", "ConvInteger", "FusedConv", "QLinearConv"), _conv),
-    **dict.fromkeys(("FusedMatMul", "MatMul", "MatMulInteger", "QLinearMatMul"), _matmul),
+    **dict.fromkeys(("FusedMatMul", "Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"), _matmul),
     **dict.fromkeys(("DynamicQuantizeLSTM", "GRU", "LSTM", "RNN"), _recurrent),
     "ConvTranspose": _conv_transpose,
     "Einsum": _einsum,
-    "Gemm": _gemm,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ __all__ = ["Started", "launch"]
 
 _CHOICE = re.compile(r"\+{0,2}hydra/(launcher|sweeper)=(?P<name>.*)")
 _OURS = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.mode")
+_SAID = 500  # characters of what ended a launcher: some say all that they were configured with
 _LISTS = ("", "basic")  # the sweeper that makes every combination; any other one searches, for an objective
 
 
@@ -66,7 +68,7 @@ def launch(words: Sequence[str], folder: Path, job: Callable[[Started], object])
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, arguments) from error
     except Exception as error:  # noqa: BLE001  a launcher raises what it likes; the jobs that ended are told all the same
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{type(error).__name__}: {textwrap.shorten(str(error), _SAID, placeholder=' ...')}"
     return ""
 
 

@@ -17,7 +17,8 @@ from builder.registry import is_step, step_names
 __all__ = ["explain"]
 
 # Mappings whose keys are the user's own; Hydra wants to be told that one is new.
-_OPEN = ("model.arguments", "model.constants", "model.state", "model.shapes", "model.inputs", "data.splits")
+_RAY = ("hydra.launcher.ray.init", "hydra.launcher.ray.remote")  # what ray.init() and ray.remote() take
+_OPEN = ("model.arguments", "model.constants", "model.state", "model.shapes", "model.inputs", "data.splits", *_RAY)
 _FORM = "defaults are a list of '- override /group: name', the command line is group=name and key=value"
 
 

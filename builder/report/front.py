@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,10 +56,13 @@ def finding(rows: Sequence[Row]) -> str:
     fast, right = best[0], best[-1]
     if len(rows) > 1 == len(measured(rows)):
         return f"Only {_called(fast)} has both an accuracy and a latency: {shown(fast)}"
+    which = "" if all(map(_is_ranked, measured(rows))) else " that can be ranked"  # others may have better numbers
     if fast["accuracy"] == right["accuracy"]:
-        return f"{_called(fast)} is the fastest and the most accurate of the builds: {shown(fast)}{_tied(fast, rows)}"
-    said = f"From {_called(fast)}, {shown(fast)}, to {_called(right)}, {shown(right)}"
-    return f"{said}: no other build beats {len(best)} of {len(rows)}{_tied(fast, rows)}"
+        said = f"{_called(fast)} is the fastest and the most accurate of the builds{which}: {shown(fast)}"
+    else:
+        said = f"From {_called(fast)}, {shown(fast)}, to {_called(right)}, {shown(right)}"
+        said += f": no other build{which} beats {len(best)} of {len(rows)}"
+    return f"{said}{_tied(fast, rows)}"
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -86,7 +90,8 @@ def _tied(fast: Row, rows: Sequence[Row]) -> str:
     others = [row for row in measured(rows) if row is not fast]
     same = len({str(row["source"]) for row in (fast, *others)}) == 1 and fast["source"] is not None
     bounds = [row["headline"]["latency"]["interval"] if same else row["latency_interval_ms"] for row in (fast, *others)]
-    tied = [other for other in bounds[1:] if other and bounds[0] and other[0] <= bounds[0][1]]
+    low, high = bounds[0] or (math.inf, -math.inf)
+    tied = [other for other in bounds[1:] if other and other[0] <= high and low <= other[1]]
     many = f"{len(tied)} other{'' if len(tied) == 1 else 's'}"
     return f"; {many} cannot be told from {fast['label']} in speed" if tied else ""
 

@@ -18,8 +18,8 @@ from builder.runtimes.interface import Device
 from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
-    from builder.measure.blocks import Series
     from builder.measure.cost.limits import Limits
+    from builder.measure.series import Series
 
 
 @dataclass

@@ -124,19 +124,14 @@ def _tested(
     from builder.measure.loadgen.turns import Turns
 
     with ExitStack() as stack:
-        watch, ours = Watch(options.cores), time.process_time()
-
-        def progress(done: int, total: int, what: str) -> None:
-            watch.look()
-            job.progress(done, total, what)
-
+        watch = Watch(options.cores)
+        progress = watch.beside(job.progress)
         turns = Turns(load, options.turns, options.max_seconds, options.confidence, folder, progress)
         subjects = [stack.enter_context(each) for each in _subjects(options, job)]
         for subject in subjects:
             subject.timed = subject.load(options.warmup_runs, options.max_seconds / 10)
         found = [(scenario, turns.take(subjects, scenario)) for scenario in options.scenarios]
-        used = time.process_time() - ours + sum(subject.processor_ns() for subject in subjects) / 1e9
-        conditions = watch.ended(used)
+        conditions = watch.ended(sum(subject.processor_ns() for subject in subjects) / 1e9)
         ran = [{"name": subject.name, **subject.execution()} for subject in subjects]
     return [(scenario, each, turns.ratios(each, scenario)) for scenario, each in found], ran, conditions
 

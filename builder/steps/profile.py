@@ -14,9 +14,9 @@ from builder.outcomes import Reproducible
 from builder.step import Job, Kind, Need, Result, step
 
 if TYPE_CHECKING:
-    from builder.measure.blocks import Series
     from builder.measure.layers.profiled import Profiled
     from builder.measure.ratio import Ratio
+    from builder.measure.series import Series
 
 
 @dataclass

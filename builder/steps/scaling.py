@@ -104,21 +104,15 @@ def _swept(options: Options, job: Job, threads: Sequence[int]) -> tuple[Swept, d
     folders = _folders(options, job)
     schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
     with ExitStack() as stack:
-        watch, ours = Watch(options.cores), time.process_time()
-
-        def progress(done: int, total: int, what: str) -> None:
-            watch.look()
-            job.progress(done, total, what)
-
+        watch = Watch(options.cores)
         processes = {
             (name, count): stack.enter_context(_process(name, folder, count, options, job))
             for name, folder in folders.items()
             for count in threads
         }
-        found = sweep(processes, schedule, progress)
+        found = sweep(processes, schedule, watch.beside(job.progress))
         _check_varied(found)
-        used = time.process_time() - ours + sum(each.processor_ns() for each in processes.values()) / 1e9
-        conditions = watch.ended(used)
+        conditions = watch.ended(sum(each.processor_ns() for each in processes.values()) / 1e9)
         return found, {name: processes[name, threads[0]].execution() for name in folders}, conditions
 
 

@@ -13,7 +13,7 @@ from builder.measure.cost.roofline import Counted
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from builder.measure.blocks import Series
+    from builder.measure.series import Series
     from builder.onnxtools.cost import Cost
 
 __all__ = ["counted"]

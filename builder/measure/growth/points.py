@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from builder.measure.blocks import Series, undisturbed
+from builder.measure.blocks import undisturbed
 from builder.measure.growth.subject import Scaled
 from builder.measure.ratio import fewest, median, median_interval
+from builder.measure.series import Series
 
 __all__ = ["Point", "Schedule", "Swept", "sweep"]
 

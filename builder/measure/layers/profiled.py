@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import StepError
-from builder.measure.blocks import Series
 from builder.measure.process import Subject, untimed
+from builder.measure.series import Series
 from builder.measure.subject import Runner, main
 
 __all__ = ["Profiled"]

@@ -9,7 +9,7 @@ from builder.measure.layers.events import family
 from builder.measure.ratio import Ratio, median, median_interval, ratio
 
 if TYPE_CHECKING:
-    from builder.measure.blocks import Series
+    from builder.measure.series import Series
 
 __all__ = ["PROFILED", "family_ratios", "in_words", "subject_entry"]
 

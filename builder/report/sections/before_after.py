@@ -27,13 +27,14 @@ def _finding(report: Mapping[str, Any]) -> str:
         return ""
     names = findings.Names(report["manifest"])
     away = "" if latency["on_target"] else ", not on " + names.target
-    return f"{names.candidate} is {_speed(latency)}{_kept(accuracy, names.reference)}{away}"
+    return f"{names.candidate} {_speed(latency, names.reference)}{_kept(accuracy, names.reference)}{away}"
 
 
-def _speed(latency: Mapping[str, Any]) -> str:
+def _speed(latency: Mapping[str, Any], reference: str) -> str:
     interval = latency["interval"]
-    ranked = not interval or not interval[0] <= 1 <= interval[1]
-    return (ranked and findings.compared(latency["change"], "faster", "slower")) or "as fast"
+    if interval and interval[0] <= 1 <= interval[1]:
+        return f"cannot be told from {reference} in speed"
+    return f"is {findings.compared(latency['change'], 'faster', 'slower') or 'as fast'}"
 
 
 def _kept(accuracy: Mapping[str, Any], reference: str) -> str:

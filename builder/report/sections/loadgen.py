@@ -38,7 +38,8 @@ def finding(names: Names, document: Mapping[str, Any]) -> str:
     for name in _TOLD:
         ratio = _ratio(document, scenarios[name]) if name in scenarios else None
         if ratio and ratio["ranked"]:
-            return f"{_compared(scenarios[name], ratio, called[shipped(document)], called['baseline'])} {place}"
+            said = _compared(scenarios[name], ratio, called[shipped(document)], called["baseline"])
+            return f"{said} {place}{_doubt(scenarios[name], ratio)}"
     why = next((f": {each['too_few']} were taken" for each in scenarios.values() if each["too_few"]), "")
     return f"No scenario ranks {called[shipped(document)]} and {called['baseline']} {place}{why}"
 
@@ -134,7 +135,13 @@ def _says(data: Mapping[str, Any], scenario: Mapping[str, Any], called: Mapping[
     if not ratio["ranked"]:
         shown = words.interval([words.number(end) for end in ratio["interval"]])
         return f"{_TITLES[scenario['name']]}: the two cannot be ranked, the interval of their ratio,{shown}, contains 1"
-    return _compared(scenario, ratio, called[data["ships"]], called["baseline"])
+    return f"{_compared(scenario, ratio, called[data['ships']], called['baseline'])}{_doubt(scenario, ratio)}"
+
+
+def _doubt(scenario: Mapping[str, Any], ratio: Mapping[str, Any]) -> str:
+    """Say where LoadGen does not accept a test of the two that a ratio compares."""
+    doubted = any(one["invalid"] for one in scenario["subjects"] if one["name"] in (ratio["of"], ratio["to"]))
+    return "; LoadGen calls tests of it INVALID" if doubted else ""
 
 
 def _latency(one: Mapping[str, Any], scenario: Mapping[str, Any], share: str) -> float | None:

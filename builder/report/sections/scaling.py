@@ -57,8 +57,7 @@ def _grown(subject: Mapping[str, Any]) -> str:
 
 def _threads(subject: Mapping[str, Any]) -> str:
     """Say what the most threads bring at the largest batch."""
-    ratio = subject["speedup"][-1]["ratios"][-1]
-    return _gained(ratio).capitalize()
+    return _gained(subject["speedup"][-1]["ratios"][-1])
 
 
 def _gained(ratio: Mapping[str, Any]) -> str:
@@ -137,8 +136,8 @@ def _notes(subjects: Sequence[Mapping[str, Any]], called: Mapping[str, str], dat
 
 
 def _divided(speedup: Mapping[str, Any]) -> str:
-    """Say what share of the work threads divide, by Amdahl's law."""
-    if "parallel_share" not in speedup or speedup["parallel_share"] <= 0:
+    """Say what share of the work threads divide, by Amdahl's law; nothing where it may be none."""
+    if "parallel_share" not in speedup or speedup["parallel_share_interval"][0] <= 0:
         return ""
     shown = words.interval([f"{words.number(100 * end, 2)} %" for end in speedup["parallel_share_interval"]])
     return f", so they divide {words.number(100 * speedup['parallel_share'], 2)} %{shown} of the work"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from builder.report import charts, findings
@@ -41,20 +41,21 @@ def _sizes(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parts(report: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the bytes of a model by precision, then those of its graph; none where no benchmark counted them."""
-    subjects = [each for measured in report["measurements"].values() for each in measured["subjects"]]
-    counted = [each["compute"] for each in subjects if each["name"] == row["role"] and each.get("compute")]
-    weights = _weights(counted, row["role"])
     found: list[dict[str, Any]] = [
-        {"name": name, "role": _role(name), "mib": size / words.MIB} for name, size in sorted(weights.items())
+        {"name": name, "role": _role(name), "mib": size / words.MIB}
+        for name, size in sorted(_weights(report, row["mib"]).items())
     ]
     rest = row["mib"] - sum(part["mib"] for part in found)
     return [*found, {"name": "graph and scales", "role": "rest", "mib": rest}] if found and rest >= 0 else []
 
 
-def _weights(counted: Sequence[Mapping[str, Any]], subject: str) -> Mapping[str, int]:
-    """Return the bytes of weights by precision, of the first that was counted in a subject's own graph."""
+def _weights(report: Mapping[str, Any], mib: float) -> Mapping[str, int]:
+    """Return the bytes of weights by precision of the subject of this size, if they were counted in its own graph."""
     found: Iterator[Mapping[str, int]] = (
-        each.get("weights_by_precision", {}) for each in counted if each["of"] == subject
+        one["compute"].get("weights_by_precision", {})
+        for measured in report["measurements"].values()
+        for one in measured["subjects"]
+        if one.get("compute") and one["compute"]["of"] == one["name"] and one["bytes"] / words.MIB == mib
     )
     return next(found, {})
 
