@@ -274,7 +274,8 @@ def test_a_sweep_makes_each_distinct_action_once(small: Project) -> None:
 
     assert done.returncode == 0, done.stderr
     assert sorted(built) == ["evaluate", "evaluate", "model", "quantize", "quantize", "simplify"]
-    assert {p.name for p in sweep.iterdir()} == {"0", "1", "report.json", "report.html", "sweep.csv"}
+    pages = {"junit.xml", "report.json", "report.html", "summary.md", "sweep.csv"}
+    assert {p.name for p in sweep.iterdir()} == {"0", "1"} | pages
     assert (sweep / "1" / "manifest.json").is_file()
 
 
