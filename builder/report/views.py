@@ -8,7 +8,7 @@ from typing import Any
 from builder.report import findings
 from builder.report import format as words
 
-__all__ = ["action_of", "figures", "in_order"]
+__all__ = ["figures", "heading", "in_order"]
 
 View = dict[str, Any]
 
@@ -52,10 +52,12 @@ def _ratio(figure: Mapping[str, Any], less: str, more: str) -> str:
     return findings.compared(figure["change"], less, more) or "no change"
 
 
-def action_of(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return an action of the manifest by its name."""
-    found: Mapping[str, Any] = next(each for each in report["manifest"]["actions"] if each["name"] == name)
-    return found
+def heading(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> View:
+    """Return what each section says first of an action's document: what was found, and whether it is the target's."""
+    manifest = report["manifest"]
+    action = next(each for each in manifest["actions"] if each["name"] == name)
+    elsewhere = not findings.Names(manifest).on_target(action)
+    return {"name": name, "action": action, "data": data, "finding": report["findings"][name], "elsewhere": elsewhere}
 
 
 def in_order(report: Mapping[str, Any], documents: Mapping[str, Any]) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from builder.report import charts, findings
+from builder.report import charts
 from builder.report import format as words
 from builder.report.headline import gates_on, limit_on
 from builder.report.subjects import what_ran
-from builder.report.views import action_of, in_order
+from builder.report.views import heading, in_order
 
 __all__ = ["ORDER", "context"]
 
@@ -31,18 +31,13 @@ def context(report: Mapping[str, Any]) -> dict[str, Any]:
 def _accuracy(report: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what the page shows of an evaluation; metrics that are shares have one axis together."""
     data, manifest = report["evaluations"][name], report["manifest"]
-    action = action_of(report, name)
     limit = limit_on(manifest, "max_accuracy_drop", name)
     limits = {data["primary"]: limit} if limit is not None else {}
     known = {metric: result for metric, result in data["metrics"].items() if result["drop"] is not None}
     shares = {metric: result for metric, result in known.items() if words.in_percent(metric)}
     groups = [shares, *({metric: known[metric]} for metric in known if metric not in shares)]
     return {
-        "name": name,
-        "action": action,
-        "data": data,
-        "finding": report["findings"][name],
-        "elsewhere": not findings.Names(manifest).on_target(action),
+        **heading(report, name, data),
         "limit": limit,
         "charts": [charts.drop_chart(group, limits) for group in groups if group],
         "ran": {role: what_ran(one) for role, one in data.get("executions", {}).items()},

@@ -8,7 +8,7 @@ from typing import Any
 from builder.report import charts
 from builder.report import format as words
 from builder.report.findings import Names
-from builder.report.views import action_of, in_order
+from builder.report.views import heading, in_order
 
 __all__ = ["ORDER", "context", "finding"]
 
@@ -19,9 +19,8 @@ LOW_DB = 20.0  # the error has a hundredth of the signal's power
 
 
 def context(report: Mapping[str, Any]) -> dict[str, Any]:
-    names = Names(report["manifest"])
     shown = {name: each for name, each in report["sections"].items() if each["section"] == "layer_errors"}
-    return {"layer_errors": [_view(report, names, name, shown[name]) for name in in_order(report, shown)]}
+    return {"layer_errors": [_view(report, name, shown[name]) for name in in_order(report, shown)]}
 
 
 def finding(names: Names, document: Mapping[str, Any]) -> str:
@@ -40,18 +39,14 @@ def finding(names: Names, document: Mapping[str, Any]) -> str:
     return f"The largest error is at {_called(worst)} ({words.number(worst['snr_db'])} dB); {few} below {LOW_DB:.0f} dB"
 
 
-def _view(report: Mapping[str, Any], names: Names, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def _view(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a comparison: bars of the worst tensors, and a row for each."""
-    action, known = action_of(report, name), _worst_first(data["tensors"])
+    known = _worst_first(data["tensors"])
     rest = [each for each in data["tensors"] if each["snr_db"] is None]
     values = [each["snr_db"] for each in known[:DRAWN]]
     scale = charts.axis(min([0.0, *values]), 1.02 * max([LOW_DB, *values]))
     return {
-        "name": name,
-        "action": action,
-        "data": data,
-        "finding": report["findings"][name],
-        "elsewhere": not names.on_target(action),
+        **heading(report, name, data),
         "drawn": [_row(each) for each in known[:DRAWN]],
         "roles": sorted(
             {(_role(each), "rounded to integers" if each["rounded"] else "floating point") for each in known[:DRAWN]}

@@ -8,7 +8,7 @@ from typing import Any
 from builder.report import charts
 from builder.report import format as words
 from builder.report.findings import Names, compared
-from builder.report.views import action_of, in_order
+from builder.report.views import heading, in_order
 
 __all__ = ["ORDER", "context", "finding"]
 
@@ -20,9 +20,8 @@ ROLES = {"int8": "candidate", None: "step"}  # by precision; every other one is 
 
 
 def context(report: Mapping[str, Any]) -> dict[str, Any]:
-    names = Names(report["manifest"])
     shown = {name: each for name, each in report["sections"].items() if each["section"] == "layer_times"}
-    return {"layer_times": [_view(report, names, name, shown[name]) for name in in_order(report, shown)]}
+    return {"layer_times": [_view(report, name, shown[name]) for name in in_order(report, shown)]}
 
 
 def finding(names: Names, document: Mapping[str, Any]) -> str:
@@ -41,19 +40,15 @@ def finding(names: Names, document: Mapping[str, Any]) -> str:
     return f"{said}; {told} {names.reference}"
 
 
-def _view(report: Mapping[str, Any], names: Names, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def _view(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a profile: bars by type and of the slowest layers, and a row for every layer."""
-    action, (before, after) = action_of(report, name), data["subjects"]
+    before, after = data["subjects"]
     rows = _rows(before["nodes"], after["nodes"])
     drawn = [row for row in rows if row["after"]][:DRAWN]
     inflated = after["nodes_ms"] / after["run"]["ms"]
     families = _families(before["families"], after["families"])
     return {
-        "name": name,
-        "action": action,
-        "data": data,
-        "finding": report["findings"][name],
-        "elsewhere": not names.on_target(action),
+        **heading(report, name, data),
         "time": _time,
         "other_runtime": _other_runtime(report),
         "inflated": inflated if inflated > INFLATED else None,

@@ -10,7 +10,7 @@ from builder.report import charts
 from builder.report import format as words
 from builder.report.findings import TIMES, Names
 from builder.report.subjects import shipped, subject_names, what_ran
-from builder.report.views import action_of, in_order
+from builder.report.views import heading, in_order
 
 __all__ = ["ORDER", "context", "finding"]
 
@@ -68,14 +68,10 @@ def _compared(scenario: Mapping[str, Any], ratio: Mapping[str, Any], of: str, to
 
 
 def _view(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    names, action = Names(report["manifest"]), action_of(report, name)
+    names = Names(report["manifest"])
     called = subject_names(names.candidate, names.reference, data)
     return {
-        "name": name,
-        "action": action,
-        "data": data,
-        "finding": report["findings"][name],
-        "elsewhere": not names.on_target(action),
+        **heading(report, name, data),
         "ran": {called[each["name"]]: what_ran(each) for each in data["subjects"]},
         "scenarios": [_scenario(data, each, called) for each in data["scenarios"]],
         "noisy": [_TITLES[each["name"]] for each in data["scenarios"] if each["noisy"]],

@@ -9,7 +9,7 @@ from builder.report import format as words
 from builder.report.findings import TIMES, Names
 from builder.report.growth_chart import Curve, latency_panel, throughput_panel
 from builder.report.subjects import shipped, subject_names, what_ran
-from builder.report.views import action_of, in_order
+from builder.report.views import heading, in_order
 
 __all__ = ["ORDER", "context", "finding"]
 
@@ -77,17 +77,13 @@ def _best(subject: Mapping[str, Any]) -> str:
 
 
 def _view(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    names, action = Names(report["manifest"]), action_of(report, name)
+    names = Names(report["manifest"])
     called = subject_names(names.candidate, names.reference, data)
     subjects = sorted(data["subjects"], key=lambda one: one["name"] != shipped(data))
     over = "batch" if any(_many(subject, "batch") for subject in subjects) else "threads"
     curves, ships = [*_curves(subjects, called, data, over)], _ships(data)
     return {
-        "name": name,
-        "action": action,
-        "data": data,
-        "finding": report["findings"][name],
-        "elsewhere": not names.on_target(action),
+        **heading(report, name, data),
         "ran": {called[subject["name"]]: what_ran(subject) for subject in subjects},
         "panels": [
             latency_panel(_grown(ships).partition(" (")[0] or _threads(ships), curves, over),
