@@ -110,7 +110,7 @@ def test_a_name_alone_compares_the_newest_good_build_with_the_one_before(kept: P
 
     assert said.code == 1
     assert said.out.startswith(f"small@{old.name} -> small@{new.name}\nrecipe\n")
-    assert failed.name not in said.out
+    assert f"small@{failed.name}" not in said.out
 
 
 def test_a_change_is_told_from_the_option_to_the_numbers(diff: Diff) -> None:
