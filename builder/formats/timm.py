@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError, did_you_mean
-from builder.sources.step import SAFETENSORS
+from builder.sources.naming import SAFETENSORS
 from builder.step import Job, Kind, Result, exporter, step
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from builder.plan.toolchain import Installed, Toolchain
 from builder.recipe.locations import find_file
 from builder.runtimes.available import availability
 from builder.runtimes.tensorrt import find_gpu
-from builder.sources.step import weights_source, weights_suffix
+from builder.sources.naming import weights_suffix
+from builder.sources.step import weights_source
 from builder.specs import Data, Model
 from builder.step import Need
 from builder.store.statcache import FileState, StatCache, file_state

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from builder.digest import copy_hashed, digest_file
 from builder.errors import ModelError, SourceError
 from builder.sources.fetch import at_hub, download, known_address
+from builder.sources.naming import weights_suffix
 from builder.sources.wheel import fetch_wheel, unpack
 from builder.specs import Model
 from builder.step import Job, Result
@@ -38,8 +39,6 @@ def bring_model(job: Job) -> Result:
 
 def bring_weights(job: Job) -> Result:
     """Write `weights/weights.SUFFIX`, as it is: nothing is read of it here. Raises SourceError."""
-    from builder.sources.step import weights_suffix
-
     target, digest = job.folder("weights") / f"weights{weights_suffix(job.model)}", {}
     if job.model.path is not None:
         _copy(Path(job.local["path"]), target, job.local["shown"])

@@ -14,7 +14,8 @@ from builder.onnxtools.files import mib
 from builder.outcomes import ExitCode, Reproducible, Status, Verified
 from builder.plan.action import Action
 from builder.plan.why import compare, in_words
-from builder.sources.step import weights_source, weights_suffix
+from builder.sources.naming import weights_suffix
+from builder.sources.step import weights_source
 from builder.store.actions import Record
 from builder.store.cas import Entry, Tree
 from builder.store.store import Store
