@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from builder.errors import StoreError
+from builder.errors import StoreError, UsageError, did_you_mean
+from builder.recipe.locations import recipe_folders
 from builder.store.private import private_folder, sweep
 from builder.trouble import trouble
 
-__all__ = ["OUTPUTS", "new_folder", "point"]
+__all__ = ["OUTPUTS", "new_folder", "no_build", "point"]
 
 OUTPUTS = Path("outputs")
 
@@ -54,3 +55,12 @@ def point(link: Path, folder: Path) -> None:
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise StoreError(f"cannot make {link} lead to {folder.name}: {error.strerror}", f"remove {link}") from error
+
+
+def no_build(message: str, name: str, built: Collection[str]) -> UsageError:
+    """Return that there is no build of a name, and what to do: `built` are the names of which there is one."""
+    if any((folder / f"{name}.yaml").is_file() for folder in recipe_folders()):
+        return UsageError(message, f"build it first: python -m builder recipe={name}")
+    if built:
+        return UsageError(message, did_you_mean(name, built))
+    return UsageError(f"{message}; nothing was built here yet", "python -m builder list shows what there is to build")

@@ -39,7 +39,7 @@ from builder.errors import BuilderError
 from builder.outcomes import ExitCode, Status
 from builder.plan.action import Action
 from builder.plan.decide import Planner
-from builder.plan.keys import Facts
+from builder.plan.facts import Facts
 from builder.store.statcache import StatCache
 from builder.store.store import Store
 

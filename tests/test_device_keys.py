@@ -16,8 +16,9 @@ from builder.digest import digest_file
 from builder.errors import RecipeError
 from builder.plan.action import Action
 from builder.plan.devices import Sent, by_device, choose, label_of
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts, key_of, key_parts
+from builder.plan.keys import key_of, key_parts
 from builder.plan.portable import portable_parts
 from builder.recipe.compose import compose
 from builder.specs import Target

@@ -8,8 +8,9 @@ import pytest
 from exports import exporting, toolchain_store
 from projects import Project
 
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts, key_parts
+from builder.plan.keys import key_parts
 from builder.recipe.compose import compose
 from builder.runtimes import tensorrt
 from builder.store.statcache import StatCache

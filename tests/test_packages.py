@@ -8,8 +8,8 @@ import pytest
 
 from builder.api import compose
 from builder.plan.action import Action
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.store.statcache import StatCache
 
 MODEL = "name: mine\nformat: sklearn\ncode: mine.py:fit\n"

@@ -263,7 +263,8 @@ def test_the_implementation_of_a_step_does_not_reach_the_planner_or_the_report(t
 
 
 def test_the_key_of_an_action_holds_no_path_or_name(folder: Path, tmp_path: Path) -> None:
-    from builder.plan.keys import Facts, key_parts
+    from builder.plan.facts import Facts
+    from builder.plan.keys import key_parts
 
     stats = StatCache(tmp_path / "cache")
     actions = graph(compose(["recipe=jetson_int8", "steps.quantize.calibration.kernels=onnxruntime"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def test_without_a_word_it_is_the_newest_of_all(built: Project) -> None:
     (sweep,) = builds(built, "sweeps")
 
     assert printed(built) == sweep / "report.html"
+
+
+def test_the_newest_is_told_also_of_builds_that_began_in_the_same_second(project: Project) -> None:
+    for folder, written_at in (("small/{}", 1), ("small/{}-2", 2), ("sweeps/{}", 3)):
+        page = project.folder / "outputs" / folder.format("2026-11-22_06-00-00") / "report.html"
+        page.parent.mkdir(parents=True)
+        page.touch()
+        os.utime(page, (written_at, written_at))
+
+    assert printed(project).parent.parent.name == "sweeps"
+    assert printed(project, "small").parent.name == "2026-11-22_06-00-00-2"
 
 
 def test_a_recipe_is_its_newest_build_also_one_that_failed(built: Project) -> None:

@@ -19,7 +19,8 @@ from toolchains import PYTHON, add_toolchain, kept_folders, locked_project
 from wheels import make_wheel
 
 from builder.plan.action import Action
-from builder.plan.keys import Facts, key_parts
+from builder.plan.facts import Facts
+from builder.plan.keys import key_parts
 from builder.recipe.toolchains import find_locked
 from builder.specs import Model, Target
 from builder.store.statcache import StatCache

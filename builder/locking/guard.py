@@ -19,8 +19,8 @@ from builder.locking.drift import differences, incomparable, versions, words
 from builder.locking.inputs import inputs_of
 from builder.outcomes import Status
 from builder.plan.action import Action
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.recipe.schema import Recipe
 from builder.store.statcache import StatCache
 

@@ -9,8 +9,8 @@ from typing import Any
 from builder import __version__
 from builder.digest import digest_json
 from builder.plan.action import Action
+from builder.plan.facts import Facts
 from builder.plan.implementation import Code
-from builder.plan.keys import Facts
 from builder.plan.project import find_code
 from builder.recipe.locations import find_file
 from builder.recipe.schema import Recipe, Use

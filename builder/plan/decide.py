@@ -14,7 +14,8 @@ from builder.outcomes import Reproducible, Status
 from builder.plan.action import Action
 from builder.plan.devices import Made, OfDevice, Sent, Waiting, by_device, choose, find_named
 from builder.plan.devices import in_words as on_device
-from builder.plan.keys import Facts, key_of, key_parts
+from builder.plan.facts import Facts
+from builder.plan.keys import key_of, key_parts
 from builder.plan.portable import device_parts, portable_parts
 from builder.plan.why import Reason, Why, compare, in_words
 from builder.recipe.locations import find_file

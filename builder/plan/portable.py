@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from builder.plan.action import Action
-from builder.plan.keys import Facts, key_parts
+from builder.plan.facts import Facts
+from builder.plan.keys import key_parts
 from builder.typed import to_plain
 
 __all__ = ["device_parts", "portable_parts"]

@@ -12,9 +12,9 @@ from builder.outcomes import Status
 from builder.plan.action import Action
 from builder.plan.decide import Decision, Planner
 from builder.plan.devices import Waiting
+from builder.plan.facts import Facts
 from builder.plan.fits import refuse_options
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
 from builder.plan.why import Reason, Why
 from builder.recipe.schema import Recipe

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from builder.errors import UsageError, did_you_mean
-from builder.outputs import OUTPUTS
-from builder.recipe.locations import recipe_folders, shown
+from builder.outputs import OUTPUTS, no_build
+from builder.recipe.locations import shown
 
 __all__ = ["PAGE", "builds_in", "find_page", "find_recipe"]
 
@@ -61,13 +61,15 @@ def _moment(folder: Path) -> tuple[str, int]:
 
 
 def _newest(*names: str) -> Path:
-    found = [build for name in names for build in builds_in(OUTPUTS / name) if (build / PAGE).is_file()]
+    pages = [[build / PAGE for build in builds_in(OUTPUTS / name) if (build / PAGE).is_file()] for name in names]
+    found = [of_one[-1] for of_one in pages if of_one]
     if not found:
         raise UsageError(
             "show: nothing was built here yet",
             "build a recipe: python -m builder recipe=NAME; python -m builder list shows what there is",
         )
-    return max(found, key=_moment)
+    # a number that follows the time tells only which of one recipe's builds is newer
+    return max(found, key=lambda page: (_moment(page.parent)[0], page.stat().st_mtime_ns)).parent
 
 
 def _unknown(word: str) -> UsageError:
@@ -78,10 +80,4 @@ def _unknown(word: str) -> UsageError:
         return UsageError(f"show: '{name}' has no build '{time}'", did_you_mean(time, times[-_FEW:]))
     if times or (Path(word) / "manifest.json").is_file():
         return UsageError(f"show: the page of '{word}' is gone: there is no {PAGE}", "build it again")
-    message = f"show: there is no build '{word}'"
-    if any((folder / f"{name}.yaml").is_file() for folder in recipe_folders()):
-        return UsageError(message, f"build it first: python -m builder recipe={name}")
-    names = _built_names()
-    if names:
-        return UsageError(message, did_you_mean(name, names))
-    return UsageError(f"{message}; nothing was built here yet", "python -m builder list shows what there is to build")
+    return no_build(f"show: there is no build '{word}'", name, _built_names())

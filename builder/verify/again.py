@@ -16,7 +16,7 @@ from builder.engine.schedule import Engine
 from builder.errors import StoreError
 from builder.outcomes import Status
 from builder.plan.decide import Planner
-from builder.plan.keys import Facts
+from builder.plan.facts import Facts
 from builder.recipe.schema import Machine, Recipe
 from builder.store.actions import Record
 from builder.store.cas import Damaged, Entry
