@@ -17,6 +17,7 @@ import pytest
 from exports import action, exporting, toolchain_store
 from onnx import TensorProto, helper
 from projects import ROOT, Project, write_small
+from schemas import validator
 
 from builder.processor import instruction_set
 from builder.recipe.toolchains import find_toolchain
@@ -102,6 +103,30 @@ def test_what_was_evaluated_says_where_it_ran_and_in_what(compiling: Callable[[s
     assert ran["candidate"]["nodes"]["precisions"]["int8"] >= 2  # the convolutions
     assert "bf16" not in ran["candidate"]["precision"]  # which OpenVINO chooses by itself where the processor can
     assert ran["candidate"]["device"]
+
+
+def test_its_own_profiler_times_its_layers_and_the_source_s_in_it_too(compiling: Callable[[str], Project]) -> None:
+    project = compiling("project")
+    quick = [f"steps.profile.{name}" for name in ("warmup_runs=2", "runs=30", "blocks=6", "max_seconds=1")]
+    left_out = ("~steps.evaluate", "~steps.benchmark", "~gates.max_latency_ms")
+    done = project.run("recipe=small", *left_out, "+steps=profile", *quick)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = report_of(project)
+    validator().validate(report)
+    section = report["sections"]["profile"]
+
+    assert section["runtime"] == "openvino"
+    computed = []
+    for subject in section["subjects"]:
+        assert subject["overhead"]["of"] == f"{subject['name']} profiled"
+        assert subject["nodes_ms"] > 0
+        assert {"conv1", "conv2", "classifier"} <= {node["layer"] for node in subject["nodes"]}
+        convolutions = [node for node in subject["nodes"] if node["family"] == "Convolution"]
+        computed.append({(node["precision"], node["kernel"].rpartition("_")[2].lower()) for node in convolutions})
+    assert computed[0] == {("fp32", "f32")}
+    assert computed[1] <= {("int8", "i8"), ("int8", "u8")}
+    page = (project.folder / "outputs/small/latest/report.html").read_text(encoding="utf-8")
+    assert "both models in OpenVINO" in page
 
 
 def test_two_directories_make_the_same_bytes(compiling: Callable[[str], Project]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.child import command
-from builder.compilers.openvino_ir import main as _program  # noqa: F401  what the child runs is in the key
+from builder.compilers.openvino_ir import write_ir
 from builder.compilers.options import Options, Stored
 from builder.errors import ModelError, StepError
 from builder.outcomes import Reproducible
@@ -21,8 +20,7 @@ CHECKS = 8  # made-up inputs
 # How far outputs may be from ONNX Runtime's, in parts of the largest one. Seen on this project's models: 1e-6, 1e-3 and
 # 6e-2; in int8 each of the two rounds every activation its own way.
 BOUNDS = {Stored.F32: 1e-3, Stored.F16: 5e-2, Stored.INT8: 0.25}
-_PROGRAM = Path(__file__).with_name("openvino_ir.py")
-_TIMEOUT_S = 3600
+_REMOVE = "leave the step out: '~steps.compile'"
 
 
 @step(
@@ -45,7 +43,7 @@ def compile(options: Options, job: Job) -> Result:  # noqa: A001  the step's nam
 
     stored = _stored(options, load(job.inputs["model"]))
     folder = job.folder("ir")
-    _write(job.inputs["model"] / "model.onnx", folder, stored)
+    write_ir(job.inputs["model"] / "model.onnx", folder, stored.value, _REMOVE)
     return Result({"weights": stored.value, **_checked(job, folder, stored)})
 
 
@@ -67,19 +65,6 @@ def _stored(options: Options, model: ModelProto) -> Stored:
             "leave steps.compile.precision at auto, or leave out quantize",
         )
     return wanted
-
-
-def _write(model: Path, folder: Path, stored: Stored) -> None:
-    import subprocess
-
-    words = command(_PROGRAM, str(model), str(folder), stored.value)
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
-    if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise StepError(f"OpenVINO cannot convert the model: {' '.join(lines[-3:])[-400:]}", _REMOVE)
-
-
-_REMOVE = "leave the step out: '~steps.compile'"
 
 
 def _checked(job: Job, folder: Path, stored: Stored) -> dict[str, str]:

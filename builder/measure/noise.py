@@ -38,17 +38,22 @@ def trouble(
     return "", [f"{vary} (coefficient of variation). Ratios, taken in turns, stand. {cause}"]
 
 
-def likely_cause(found: Conditions, interruptions_per_s: float | None, *, pinned: bool) -> str:
-    """Return two sentences, cause and remedy: the first of a list in which each would explain those that follow."""
-    return next(_causes(found, interruptions_per_s or 0.0, pinned=pinned))
+def likely_cause(
+    found: Conditions, interruptions_per_s: float | None, *, pinned: bool, longer: str = "max_seconds"
+) -> str:
+    """Return two sentences, cause and remedy: the first of a list in which each would explain those that follow.
+
+    `longer` is the option that makes the step measure for longer.
+    """
+    return next(_causes(found, interruptions_per_s or 0.0, pinned=pinned, longer=longer))
 
 
-def _causes(found: Conditions, interruptions_per_s: float, *, pinned: bool) -> Iterator[str]:
+def _causes(found: Conditions, interruptions_per_s: float, *, pinned: bool, longer: str) -> Iterator[str]:
     slow, fast = found.frequency_mhz or (1.0, 1.0)
     if (found.stolen or 0) >= _STOLEN:
         yield (
             f"{_percent(found.stolen or 0)} of the processors' time was stolen by other virtual machines. "
-            "Measure on a machine of your own, or raise max_seconds."
+            f"Measure on a machine of your own, or raise {longer}."
         )
     if (found.held_seconds or 0) / found.seconds >= _HELD:
         yield (
@@ -60,17 +65,17 @@ def _causes(found: Conditions, interruptions_per_s: float, *, pinned: bool) -> I
     if (found.others or 0) >= _OTHERS:
         remedy = "" if pinned else ", keep the runs on idle processors (cores=[...])"
         taken = f"Other processes took {_percent(found.others or 0)} of the processors' time."
-        yield f"{taken} Stop them{remedy}, or raise max_seconds."
+        yield f"{taken} Stop them{remedy}, or raise {longer}."
     if fast / slow >= _CLOCK:
         yield (
             f"The processor's clock moved between {slow:,.0f} and {fast:,.0f} MHz. "
-            "Set its governor to performance and switch boost off, or raise max_seconds."
+            f"Set its governor to performance and switch boost off, or raise {longer}."
         )
     if interruptions_per_s >= _INTERRUPTED:
         remedy = "Stop what else runs there" if pinned else "Keep them on idle processors (cores=[...])"
         often = f"The system interrupted the runs {interruptions_per_s:,.0f} times a second."
-        yield f"{often} {remedy}, or raise max_seconds."
-    yield "Nothing that this system counts tells why. Raise max_seconds, or measure again on a quiet machine."
+        yield f"{often} {remedy}, or raise {longer}."
+    yield f"Nothing that this system counts tells why. Raise {longer}, or measure again on a quiet machine."
 
 
 def _percent(share: float) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +22,7 @@ from builder.runtimes.interface import Execution, Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ENGINES", "NAME", "TITLE", "Session", "core", "holds", "load", "missing", "prepare"]
+__all__ = ["ENGINES", "NAME", "TITLE", "Layer", "Session", "core", "holds", "load", "missing", "prepare"]
 
 NAME = "openvino"
 TITLE = "OpenVINO"
@@ -73,14 +75,35 @@ def core() -> Any:
     return openvino.Core()
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the graph that OpenVINO made, with all that it has fused into it."""
+
+    name: str
+    kind: str  # its type, such as 'Convolution'
+    kernel: str  # what it runs in, such as 'brgconv_avx512_I8'
+    fused: tuple[str, ...]  # the layers of the file that it stands for, its own first; none: OpenVINO added it
+    shape: tuple[int, ...] | None  # of its first output; None where that is open
+
+    @property
+    def precision(self) -> str:
+        """Return what it computes in, by its kernel; '' where it computes nothing.
+
+        Not by its `runtimePrecision`: that is f16 for a layer that has f16 weights and computes in f32.
+        """
+        return "" if self.kind in _MOVES else _PRECISIONS.get(self.kernel.rpartition("_")[2].lower(), "")
+
+
 class Session:
     """A model compiled by OpenVINO for the processor, with a fixed number of threads and one stream of runs.
 
-    Raises ModelError where OpenVINO rejects the file, or for a device that is not `cpu`. Its threads sleep between
-    runs, with or without `spin`.
+    With `profile` it counts how long its layers take, from the first run on. Raises ModelError where OpenVINO rejects
+    the file, or for a device that is not `cpu`. Its threads sleep between runs, with or without `spin`.
     """
 
-    def __init__(self, model: Path, *, threads: int = 1, spin: bool = True, device: str = "") -> None:
+    def __init__(
+        self, model: Path, *, threads: int = 1, spin: bool = True, device: str = "", profile: bool = False
+    ) -> None:
         del spin
         if (device or "cpu") not in _DEVICES:
             raise ModelError(f"OpenVINO is used on the processor only, not on {device}", "leave device at cpu")
@@ -91,6 +114,7 @@ class Session:
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # the system places threads, as it does ONNX Runtime's
+            "PERF_COUNT": profile,
         }
         try:
             self._compiled = self._core.compile_model(str(model), _DEVICES[device or "cpu"], settings)
@@ -113,21 +137,31 @@ class Session:
         """Return what runs: the precision of each layer of the graph that OpenVINO made, and where."""
         if not self._ran:
             raise ModelError("OpenVINO can say what ran only after a run")
-        layers = [node.get_rt_info() for node in self._compiled.get_runtime_model().get_ordered_ops()]
-        told = [(layer["layerType"].astype(str), layer["primitiveType"].astype(str)) for layer in layers]
-        precisions = Counter(found for kind, kernel in told if (found := _precision(kind, kernel)))
+        layers = self.layers()
+        precisions = Counter(layer.precision for layer in layers if layer.precision)
         devices = self._compiled.get_property("EXECUTION_DEVICES")
-        providers = {devices[0]: sum(kind not in ("Const", "Input", "Output") for kind, _ in told)}
         name = self._core.get_property(devices[0], "FULL_DEVICE_NAME")
-        return Execution(NAME, _version(), str(name), precisions, providers)
+        return Execution(NAME, _version(), str(name), precisions, {devices[0]: len(layers)})
+
+    def layers(self) -> list[Layer]:
+        """Return the layers of the graph that OpenVINO made, in the order in which they run."""
+        nodes = self._compiled.get_runtime_model().get_ordered_ops()
+        return [layer for layer in map(_layer, nodes) if layer.kind not in ("Const", "Input", "Output")]
+
+    def mean_us(self) -> dict[str, int]:
+        """Return how long each layer took by name, in us: the mean of all runs so far, of a session with `profile`."""
+        found: Counter[str] = Counter()
+        for entry in self._request.get_profiling_info():  # what is fused has an entry of its own, of 0
+            found[entry.node_name] += entry.real_time // timedelta(microseconds=1)
+        return found
 
 
-def _precision(kind: str, kernel: str) -> str:
-    """Return what a layer computed in, by its kernel, such as 'brgconv_avx512_I8'.
-
-    Not by its `runtimePrecision`: that is f16 for a layer that has f16 weights and computes in f32.
-    """
-    return "" if kind in _MOVES else _PRECISIONS.get(kernel.rpartition("_")[2].lower(), "")
+def _layer(node: Any) -> Layer:
+    told = node.get_rt_info()
+    kind, kernel, fused = (told[name].astype(str) for name in ("layerType", "primitiveType", "originalLayersNames"))
+    shape = node.get_output_partial_shape(0) if node.get_output_size() else None
+    sizes = tuple(size.get_length() for size in shape) if shape is not None and shape.is_static else None
+    return Layer(node.get_friendly_name(), kind, kernel, tuple(filter(None, fused.split(","))), sizes)
 
 
 def _version() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import StepError
-from builder.measure.sums import Sums
+from builder.measure.sums import Sums, summable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Compared:
 
     sums: Sums = field(default_factory=Sums)
     shape: tuple[int, ...] = ()  # with the batch, at the last run
-    not_finite: int = 0  # values left out, since the source's or the model's is NaN or infinite
+    not_finite: int = 0  # values left out, since the source's or the model's is NaN, infinite or beyond 1e70
     lost: int = 0  # of these, numbers in the source
     same: bool = True  # of these, all are the same in both
 
@@ -40,10 +40,10 @@ class Compared:
         before, after = source.reshape(-1), model.reshape(-1)
         for start in range(0, before.size, _AT_ONCE):
             ours, theirs = (values[start : start + _AT_ONCE].astype(np.float64) for values in (before, after))
-            finite = np.isfinite(ours) & np.isfinite(theirs)
+            finite = summable(ours) & summable(theirs)
             if not finite.all():
                 self.not_finite += int((~finite).sum())
-                self.lost += int((np.isfinite(ours) & ~finite).sum())
+                self.lost += int((summable(ours) & ~finite).sum())
                 self.same &= np.array_equal(ours[~finite], theirs[~finite], equal_nan=True)
                 ours, theirs = ours[finite], theirs[finite]
             self.sums.add(ours, theirs)

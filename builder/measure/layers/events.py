@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,14 @@ _NAMED = {"QGemm": "Gemm", "QAttention": "Attention", "BiasGelu": "Gelu"} | {
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the graph as ONNX Runtime runs it, after fusion."""
+    """A node of the graph as its runtime runs it, after fusion."""
 
     name: str
     operator: str
     precision: str  # fp32, int8, ...; '' of one that only holds, moves or converts numbers
     shape: tuple[int, ...] | None  # of its first output; None where the profiler does not tell
+    kernel: str = ""  # what it runs in, where the runtime tells
+    fused: tuple[str, ...] = ()  # the nodes of the file that it stands for, where the runtime tells
 
 
 def family(operator: str) -> str:
@@ -67,11 +69,11 @@ def _node(event: Mapping[str, Any], precision: Any) -> Node:
     return Node(name, facts["op_name"], precision(facts), tuple(shapes[0]) if shapes else None)
 
 
-def summed_up(runs: list[dict[Node, int]]) -> dict[str, Any]:
+def summed_up(runs: Sequence[Mapping[Node, float]]) -> dict[str, Any]:
     """Return a block's medians over its runs in us: of each node, of each family of operators, and of all together."""
     nodes = list(dict.fromkeys(node for run in runs for node in run))
     families = list(dict.fromkeys(family(node.operator) for node in nodes))
-    sums = [dict.fromkeys(families, 0) for _ in runs]
+    sums = [dict.fromkeys(families, 0.0) for _ in runs]
     for run, by_family in zip(runs, sums, strict=True):
         for node, took in run.items():
             by_family[family(node.operator)] += took

@@ -17,6 +17,7 @@ PROFILED = "{} profiled"  # what a subject is called when the profiler is on
 ADDED = {
     *("DequantizeLinear", "DynamicQuantizeLinear", "MemcpyFromHost", "MemcpyToHost", "QuantizeLinear"),
     *("ReorderInput", "ReorderOutput"),
+    *("FakeQuantize", "Reorder"),  # OpenVINO's
 }  # by the runtime or the quantizer: they stand for no layer
 
 Blocks = Sequence[Mapping[str, Any]]
@@ -27,7 +28,7 @@ def subject_entry(
 ) -> dict[str, Any]:
     """Return what section.json holds of a model, given its blocks without and with the profiler.
 
-    Times are in ms: the median of the blocks' medians, with an interval from these. A share is of `nodes_ms`, the sum
+    Times are in ms: the median of what the blocks tell, with an interval from these. A share is of `nodes_ms`, the sum
     of all nodes in a run. `overhead` is the profiled run over the one without.
     """
     overhead = next(each for each in ratios if (each.of, each.to) == (profiled.name, plain.name))
@@ -59,13 +60,21 @@ def _nodes(blocks: Blocks, origin: Callable[[str, str], str | None], confidence:
             "name": name,
             "operator": operator,
             "family": family(operator),
-            "layer": None if operator in ADDED else origin(name, operator),
+            "layer": None if operator in ADDED else _layer(facts[name, operator], origin),
+            "fused": [*facts[name, operator]["fused"]],
+            "kernel": facts[name, operator]["kernel"] or None,
             "precision": facts[name, operator]["precision"] or None,
             "shape": facts[name, operator]["shape"],
             **_time(found, confidence),
         }
         for (name, operator), found in times.items()
     ]
+
+
+def _layer(node: Mapping[str, Any], origin: Callable[[str, str], str | None]) -> str | None:
+    """Return the layer of the source behind a node: the first that its runtime says it fused, else by its own name."""
+    names = node["fused"] or [node["name"]]
+    return next(filter(None, (origin(name, node["operator"]) for name in names)), None)
 
 
 def _families(
@@ -119,5 +128,6 @@ def in_words(document: Mapping[str, Any]) -> dict[str, str]:
         facts["layer"] = f"{node['layer'] or node['name']} {node['ms']:.3g} ms"
     facts["profiling"] = f"costs {100 * (candidate['overhead']['value'] - 1):.0f} %"
     if document["noisy"]:
-        facts["noisy"] = "too noisy to rank: it will be measured again next time"
+        why = document["noisy"].partition(": ")[2]
+        facts["noisy"] = f"too noisy to rank: {why} Then it will be measured again next time"
     return facts

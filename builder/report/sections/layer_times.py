@@ -26,12 +26,12 @@ def context(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def finding(names: Names, document: Mapping[str, Any]) -> str:
     """Say which type of layer takes most of the time, and how that compares with the source."""
-    place = names.place(names.target_is_here)
+    place, where = names.place(names.target_is_here), _where(document)
     after = document["subjects"][1]
     if not after["families"]:
-        return f"{names.candidate} runs no node of which a time is known {place}"
+        return f"{names.candidate}{where} runs no node of which a time is known {place}"
     top = after["families"][0]
-    said = f"{top['family']} takes {_percent(top['share'])} % of {names.candidate}'s time in layers {place}"
+    said = f"{top['family']} takes {_percent(top['share'])} % of {names.candidate}'s time in layers{where} {place}"
     ratio = document["family_ratios"].get(top["family"])
     if ratio is None:
         return said
@@ -50,7 +50,8 @@ def _view(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> dict
     return {
         **heading(report, name, data),
         "time": _time,
-        "other_runtime": _other_runtime(report),
+        "runtime": words.runtime(data["runtime"]),
+        "other_runtime": _other_runtime(report, data["runtime"]),
         "inflated": inflated if inflated > INFLATED else None,
         "before": before,
         "after": after,
@@ -62,6 +63,7 @@ def _view(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> dict
             {(ROLES.get(each, "other"), each or "moves or converts") for row in drawn for each in row["precisions"]}
         ),
         "rows": rows,
+        "kernels": any(node["kernel"] for node in after["nodes"]),
         "both": sum(bool(row["before"] and row["after"]) for row in rows),
     }
 
@@ -89,7 +91,8 @@ def _by_layer(nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             "share": sum(node["share"] for node in own),
             "interval_ms": own[0]["interval_ms"] if len(own) == 1 else None,
             "operators": list(dict.fromkeys(node["operator"] for node in own)),
-            "names": [node["name"] for node in own],
+            "names": [name for node in own for name in node["fused"] or [node["name"]]],
+            "kernels": list(dict.fromkeys(node["kernel"] for node in own if node["kernel"])),
             "precisions": list(dict.fromkeys(node["precision"] for node in own)),
             "shape": own[-1]["shape"],
         }
@@ -99,7 +102,8 @@ def _by_layer(nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _families(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     old, new = ({each["family"]: each for each in side} for side in (before, after))
-    return [{"family": name, "before": old.get(name), "after": new.get(name)} for name in dict.fromkeys([*new, *old])]
+    rows = [{"family": name, "before": old.get(name), "after": new.get(name)} for name in dict.fromkeys([*new, *old])]
+    return [row for row in rows if any(side and side["ms"] for side in (row["before"], row["after"]))]
 
 
 def _axis(rows: Iterable[Mapping[str, Any]]) -> charts.Axis:
@@ -107,12 +111,18 @@ def _axis(rows: Iterable[Mapping[str, Any]]) -> charts.Axis:
     return charts.axis(0, 1.02 * longest or 1)
 
 
-def _other_runtime(report: Mapping[str, Any]) -> str:
-    """Return what the build is for instead of ONNX Runtime, as its maker calls it; '' where it is that."""
+def _where(document: Mapping[str, Any]) -> str:
+    """Say in which runtime both models are, where it is not ONNX Runtime."""
+    ran = document["runtime"]
+    return "" if ran == "onnxruntime" else f" in {words.runtime(ran)}"
+
+
+def _other_runtime(report: Mapping[str, Any], profiled: str) -> str:
+    """Return what the build is for instead of what was profiled, as its maker calls it; '' where it is that."""
     recipe, target = report["manifest"]["recipe"], report["manifest"]["target"]
     compiled = [each.get("runtime") for each in recipe.get("steps", {}).values() if each.get("step") == "compile"]
     runtime = str(next(filter(None, compiled), None) or target.get("runtime", "onnxruntime"))
-    return "" if runtime == "onnxruntime" else words.runtime(runtime)
+    return "" if runtime in ("onnxruntime", profiled) else words.runtime(runtime)
 
 
 def _time(ms: float) -> str:

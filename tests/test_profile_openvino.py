@@ -1,0 +1,136 @@
+"""The step `profile` on what OpenVINO tells, as it was recorded of fashion_mobilenet on two cores of an EPYC."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import onnx
+import pytest
+from schemas import validator
+from test_report_page import action, cpu_int8, jetson_int8
+
+from builder.measure.blocks import ratios_of
+from builder.measure.layers.counters import DISTURBED, mean_times
+from builder.measure.layers.events import Node, family, summed_up
+from builder.measure.layers.times import PROFILED, subject_entry
+from builder.measure.series import Series
+from builder.onnxtools.origin import origins
+from builder.report.document import report_document
+from builder.report.page import render
+from builder.runtimes.openvino import Layer
+
+RECORDED = Path(__file__).parent / "recorded" / "profile"
+MODEL = Path(__file__).resolve().parents[1] / "conf/assets/fashion_mobilenet/model.onnx"
+
+
+@pytest.fixture
+def block() -> dict[str, Any]:
+    """Return what OpenVINO counted in a block of 30 runs of the INT8 model; the system interrupted two for 4.5 ms."""
+    found: dict[str, Any] = json.loads((RECORDED / "counters.json").read_bytes())
+    return found
+
+
+def times_of(block: dict[str, Any]) -> dict[Node, float]:
+    layers = [
+        Layer(**{**each, "fused": tuple(each["fused"]), "shape": tuple(each["shape"])}) for each in block["layers"]
+    ]
+    told = [dict(zip(block["names"], means, strict=True)) for means in block["told_us"]]
+    return mean_times(layers, told, block["ahead"], block["samples_ns"])
+
+
+def test_neither_the_cold_first_run_nor_an_interrupted_one_counts(block: dict[str, Any]) -> None:
+    run_us = median(block["samples_ns"]) / 1e3
+    interrupted = [took for took in block["samples_ns"] if took > 20e3 * run_us]
+    told_us = sum(block["told_us"][-1])
+    ahead, runs = block["ahead"], len(block["samples_ns"])
+    warm_us = (told_us * (ahead + runs) - sum(block["told_us"][0]) * ahead) / runs
+
+    total = sum(times_of(block).values())
+
+    assert len(interrupted) == 2
+    assert told_us > warm_us > 1.9 * run_us  # what OpenVINO says, and that without the cold run
+    assert 0.5 * run_us < total < run_us
+    steady = {**block, "samples_ns": [run_us * 1e3] * runs}  # with none left out
+    assert sum(times_of(steady).values()) == pytest.approx(warm_us, rel=0.01)
+    assert DISTURBED > 1
+
+
+def test_a_layer_has_the_kernel_and_the_precision_that_it_really_ran_in(block: dict[str, Any]) -> None:
+    times = times_of(block)
+    convolutions = [node for node in times if node.operator == "Convolution"]
+
+    assert {node.kernel.partition("_")[0] for node in convolutions} == {"brgconv"}
+    assert {(node.kernel.rpartition("_")[2], node.precision) for node in convolutions} == {("I8", "int8")}
+    assert {node.precision for node in times if node.operator in ("FakeQuantize", "Reorder", "Convert")} == {""}
+    assert all(times[node] > 0 for node in convolutions)
+    assert not [node for node in times if node.name.endswith("_flatten_reshape")]  # done when the model was loaded
+
+
+def test_what_openvino_fused_goes_by_the_source_s_name_and_is_summed_by_type(block: dict[str, Any]) -> None:
+    source = onnx.load(MODEL).graph
+    names = {kind: {node.name for node in source.node if node.op_type == kind} for kind in ("Conv", "Gemm")}
+    plain, profiled = (
+        Series(name, 1.0, 1, blocks_ns=[block["samples_ns"]] * 6)
+        for name in ("candidate", PROFILED.format("candidate"))
+    )
+    blocks = [summed_up([times_of(block)])] * 6
+
+    entry = subject_entry(plain, profiled, blocks, origins(source, family), ratios_of([plain, profiled], 0.95))
+
+    layers = {
+        kind: {n["layer"] for n in entry["nodes"] if n["operator"] == kind} for kind in ("Convolution", "Reorder")
+    }
+    assert layers == {"Convolution": names["Conv"], "Reorder": {None}}
+    (dense,) = (node for node in entry["nodes"] if node["operator"] == "FullyConnected")
+    assert {dense["layer"]} == names["Gemm"]
+    (convolutions,) = (each for each in entry["families"] if each["family"] == "Convolution")
+    assert convolutions["nodes"] == 23
+    summed = sum(node["ms"] for node in entry["nodes"] if node["family"] == "Convolution")
+    assert convolutions["ms"] == pytest.approx(summed, abs=1e-4)
+    first = next(node for node in entry["nodes"] if node["shape"] == [1, 16, 28, 28])
+    assert first["fused"][0].endswith("/Conv/WithoutBiases")
+    assert first["fused"][-1].endswith("Clip_output_0_QuantizeLinear")
+
+
+def page_of(name: str, report: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the report of a build with the recorded profile, and the section on its page as text."""
+    document = json.loads((RECORDED / "section.json").read_bytes())
+    manifest = {**report["manifest"], "actions": [*report["manifest"]["actions"], action(name)]}
+    made = report_document(
+        manifest,
+        report["evaluations"],
+        report["measurements"],
+        sections={name: document},
+        baseline_bytes=1000,
+        candidate_bytes=500,
+    )
+    part = render(made).partition('id="layer-times-1"')[2].partition("</section>")[0]
+    return made, " ".join(unescape(re.sub(r"<[^>]+>", " ", part)).split())
+
+
+def test_the_page_says_that_both_ran_in_openvino_and_in_which_kernels() -> None:
+    report, text = page_of("profile", cpu_int8())
+
+    validator().validate(report)
+    said = report["findings"]["profile"]
+    assert re.match(r"Convolution takes \d+ % of cpu_int8's time in layers in OpenVINO", said)
+    assert "less time than in fashion_mobilenet" in said
+    assert "both models in OpenVINO 2026.4.1 and its own profiler" in text
+    assert "drops the rest, so a layer takes up to 2 µs longer than is said" in text
+    assert "the mean of a block's runs, without those above 1.25 " in text
+    assert "Precision Kernel Shape" in text
+    assert "brgconv_avx512_1x1_I8" in text
+    assert "ONNX Runtime's" not in text
+
+
+def test_for_another_machine_and_runtime_the_page_says_whose_times_these_are() -> None:
+    report, text = page_of("profile@host", jetson_int8())
+
+    assert "on this host, not on jetson_orin" in report["findings"]["profile@host"]
+    assert "not on jetson_orin" in text
+    assert "These are OpenVINO's times of the IR: TensorRT, which this build is for, fuses layers its own way" in text
