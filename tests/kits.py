@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 from projects import Project, write_small
 
-__all__ = ["RECIPE", "Device", "build_kit", "nvidia_standins", "old_pythons", "read_result", "standin"]
+__all__ = [
+    "RECIPE",
+    "Device",
+    "build_kit",
+    "nvidia_library",
+    "nvidia_standins",
+    "old_pythons",
+    "read_result",
+    "standin",
+]
 
 STANDIN = Path(__file__).with_name("trtexec_standin.py")
 RECIPE = """\
@@ -70,15 +79,20 @@ def standin(folder: Path) -> Path:
 
 def nvidia_standins(folder: Path) -> Path:
     """Put what stands in for NVIDIA's driver library and for its two packages into a folder, and return it."""
-    here = Path(__file__).with_name("nvidia")
-    command = ["cc", "-shared", "-fPIC", "-o", str(folder / "libcuda.so.1"), str(here / "libcuda.c")]
+    nvidia_library(folder, "libcuda")
+    for name in ("tensorrt", "tensorrt_rtx"):
+        (folder / f"{name}.py").write_text(Path(__file__).with_name("nvidia").joinpath("stand_in.py").read_text())
+    return folder
+
+
+def nvidia_library(folder: Path, name: str) -> Path:
+    """Put what stands in for a library of NVIDIA's driver into a folder, and return it."""
+    library, source = folder / f"{name}.so.1", Path(__file__).with_name("nvidia") / f"{name}.c"
     try:
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("there is no C compiler here, and the stand-in for the driver is C")
-    for name in ("tensorrt", "tensorrt_rtx"):
-        (folder / f"{name}.py").write_text((here / "stand_in.py").read_text())
-    return folder
+    return library
 
 
 def old_pythons() -> list[str]:

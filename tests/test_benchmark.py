@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from builder.errors import ModelError, StepError
+from builder.measure.cost.energy import Counter
 from builder.measure.host import host
 from builder.measure.process import Subject
 from builder.measure.ratio import median
@@ -211,6 +212,20 @@ def test_a_measurement_too_noisy_to_rank_is_not_kept_and_says_so(scripted: Path)
     assert noisy.document["noisy"].startswith("Too noisy to rank: ")
     assert not noisy.result.keep
     assert noisy.result.facts["noisy"].startswith("too noisy to rank")
+
+
+def test_an_energy_counter_that_fails_midway_is_said_and_the_measurement_kept(
+    scripted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = Counter("a file", lambda: [int((scripted / "joules").read_text())], [0.0], 1.0)
+    monkeypatch.setattr("builder.measure.cost.energy.find_counter", lambda *_: (counter, ""))
+
+    found = measure(QUICK, scripted / "fast", scripted / "steady", scripted / "out")
+
+    assert found.result.keep
+    assert [each["energy_mj"] for each in found.document["subjects"]] == [None, None]
+    assert found.document["energy_method"] is None
+    assert found.document["energy_reason"].startswith("the energy counter (a file) could not be read any more: ")
 
 
 def test_a_ranked_measurement_is_kept_and_says_how_much_faster(scripted: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from projects import Project
 from schemas import validator
+from test_loadgen import page_of
 from test_report_page import cpu_int8
 
 from builder.errors import DataError, StepError
@@ -182,6 +183,22 @@ def test_numbers_that_became_nan_are_neither_exact_nor_passed_over() -> None:
     assert (same.plain()["exact"], same.plain()["lost"]) == (True, 0)
     assert (lost.plain()["exact"], lost.plain()["lost"], lost.plain()["snr_db"]) == (False, 1, None)
     assert (mixed["exact"], mixed["lost"]) == (False, 0)
+
+
+def test_numbers_whose_squares_are_none_are_left_out_and_counted() -> None:
+    found = compared(np.array([1.0, 1e299, 1e69, 2.0]), np.array([1.0, -1e299, 1e69, 1e200])).plain()
+
+    assert (found["not_finite"], found["lost"], found["values"]) == (2, 1, 2)
+    assert (found["snr_db"], found["cosine"], found["exact"]) == (None, 1.0, False)
+
+
+def test_the_largest_differences_of_all_are_sorted(tmp_path: Path, ports: dict[str, Path], data: Data) -> None:
+    document = run(tmp_path / "out", ports, data)
+    document["tensors"][0]["max_abs_difference"] = 1e299
+
+    _, page = page_of(document, "compare_layers")
+
+    assert f'data-sort="{int(1e299)}.' in page
 
 
 def test_what_is_no_number_any_more_is_the_finding(tmp_path: Path, ports: dict[str, Path], data: Data) -> None:

@@ -15,6 +15,7 @@ from builder.onnxtools.cost import QDQ, Cost, cost
 from builder.onnxtools.files import load_graph
 from builder.onnxtools.macs import macs
 from builder.onnxtools.ran import ran
+from builder.onnxtools.tensors import n_bytes, type_name
 
 MODEL = Path(__file__).resolve().parents[1] / "conf/assets/fashion_mobilenet/model.onnx"
 FLOAT = TensorProto.FLOAT
@@ -209,6 +210,15 @@ def test_what_control_flow_runs_is_counted_in_a_run_and_not_guessed(
     assert counted(branching, feed, run=False).uncounted == ("If (with MatMul inside)",)
     found = counted(branching, feed, run=True)
     assert (found.macs, found.uncounted) == (expected, ())
+
+
+@pytest.mark.parametrize("name", sorted({*TensorProto.DataType.keys()} - {"UNDEFINED", "STRING"}))
+@pytest.mark.parametrize("count", [8, 3])
+def test_a_tensor_has_the_bytes_that_onnx_stores_it_in(name: str, count: int) -> None:
+    kind = TensorProto.DataType.Value(name)
+    array = np.zeros(count, helper.tensor_dtype_to_np_dtype(kind))
+
+    assert n_bytes(array.shape, type_name(kind)) == len(numpy_helper.from_array(array).raw_data)
 
 
 def test_an_integer_product_is_int8() -> None:

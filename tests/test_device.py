@@ -570,6 +570,22 @@ def test_power_is_read_from_the_rail_that_feeds_the_whole_module(tmp_path: Path)
     assert "VDD_IN" in meter.method
 
 
+def test_a_sensor_that_fails_midway_gives_no_power_and_says_why(tmp_path: Path) -> None:
+    sensors = tmp_path / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
+    sensors.mkdir(parents=True)
+    for name, text in (("in1_label", "VDD_IN"), ("in1_input", "5000"), ("curr1_input", "400")):
+        (sensors / name).write_text(text)
+    meter, _ = find_meter(tmp_path)
+
+    assert meter is not None
+    with meter:
+        wait_until(lambda: len(meter._samples) > 15)
+        (sensors / "in1_input").unlink()
+        wait_until(lambda: bool(meter.lost))
+    assert meter.watts(0, 1e12) is None
+    assert "rail VDD_IN (the whole module), 20 readings a second could not be read any more" in meter.lost
+
+
 def test_a_part_of_a_modules_power_is_not_taken_for_all_of_it(tmp_path: Path) -> None:
     sensors = tmp_path / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
     sensors.mkdir(parents=True)

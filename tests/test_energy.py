@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from kits import nvidia_library
+from projects import ROOT
 from test_measure_blocks import QUICK, Measure, scripted  # noqa: F401  the fixture
 
 from builder.measure.cost.energy import Counter, find_counter
@@ -83,6 +87,56 @@ def test_a_machine_without_a_counter_says_so_and_a_virtual_one_that_it_is_one(tm
     assert ("virtual machine" in why) == virtual_machine()
 
 
+GPU = """
+from builder.device.energy import find_meter
+from builder.measure.cost.energy import find_counter
+counter, why = find_counter("cuda")
+meter, why_not = find_meter()
+assert (meter is None) == (counter is None)
+if counter:
+    counter.spent([0.0], counter.read())
+    why = counter.lost
+print(counter and counter.method.partition(",")[0], counter and counter.read(), why)
+"""
+NEEDS = "energy needs a counter of the GPU that can be read"
+
+
+@pytest.fixture(scope="module")
+def nvidia(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nvidia")
+    for name in ("libcuda", "libnvidia-ml"):
+        nvidia_library(folder, name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "NVML [1.0]"),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, "NVML [2.0]"),
+        ({"CUDA_VISIBLE_DEVICES": "2"}, f"None None {NEEDS}: NVML does not know GPU-00000000-"),
+        ({"STAND_IN_READS": "0"}, f"None None {NEEDS}: NVML answers with error 15"),
+        ({"STAND_IN_READS": "2"}, "NVML () the energy counter (NVML, the whole GPU, without the processor) could not"),
+    ],
+)
+def test_the_gpu_that_cuda_uses_is_the_one_whose_energy_is_read(nvidia: Path, more: dict[str, str], said: str) -> None:
+    environment = {"PYTHONPATH": str(ROOT), "LD_LIBRARY_PATH": str(nvidia), **more}
+
+    done = subprocess.run([sys.executable, "-c", GPU], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout.startswith(said), done.stdout + done.stderr
+
+
+def test_without_cudas_driver_no_gpu_is_taken_for_the_one_that_it_uses(nvidia: Path, tmp_path: Path) -> None:
+    (tmp_path / "libnvidia-ml.so.1").symlink_to(nvidia / "libnvidia-ml.so.1")
+    environment = {"PYTHONPATH": str(ROOT), "LD_LIBRARY_PATH": str(tmp_path)}
+
+    done = subprocess.run([sys.executable, "-c", GPU], env=environment, capture_output=True, text=True, check=False)
+
+    assert "None None" in done.stdout, done.stderr
+    assert "CUDA's driver does not tell" in done.stdout or "NVML does not know" in done.stdout  # its own, where it is
+
+
 def test_each_subject_gets_the_energy_of_its_own_blocks_by_run(scripted: Measure) -> None:  # noqa: F811
     readings = iter(range(0, 10**9, 3))  # three joules for each block
     counter = Counter("scripted", lambda: [next(readings)], [10.0**9], 1.0)
@@ -104,6 +158,27 @@ def test_a_slow_counter_gets_blocks_in_a_row(scripted: Measure) -> None:  # noqa
 
     assert [one.joules for one in series] == [7, 3]
     assert all(one.metered_runs >= 2 for one in series)
+
+
+@pytest.mark.parametrize("slow_seconds", [0.0, 0.01])
+def test_a_counter_that_fails_midway_leaves_the_measurement_and_says_why(
+    scripted: Measure,  # noqa: F811
+    slow_seconds: float,
+) -> None:
+    readings = iter((1, 2, 3))
+
+    def read() -> list[float]:
+        if (value := next(readings, None)) is None:
+            raise OSError(5, "Input/output error")
+        return [value]
+
+    counter = Counter("scripted", read, [10.0**9], 1.0, slow_seconds)
+
+    series, _ = scripted(QUICK, counter=counter, a={"ns": [1000]}, b={"ns": [2000]})
+
+    assert [one.energy_mj for one in series] == [None, None]
+    assert all(len(one.blocks_ns) >= 6 for one in series)
+    assert counter.lost == "the energy counter (scripted) could not be read any more: [Errno 5] Input/output error"
 
 
 def test_without_a_counter_there_is_no_energy(scripted: Measure) -> None:  # noqa: F811

@@ -18,6 +18,7 @@ import pytest
 from builder.errors import ModelError, StepError
 from builder.measure.blocks import Schedule, measure
 from builder.measure.cost.energy import Counter
+from builder.measure.loadgen.turns import Served, asleep
 from builder.measure.process import Subject, preempted
 from builder.measure.ratio import Ratio
 from builder.measure.series import Series
@@ -142,6 +143,17 @@ def test_a_subject_that_does_not_sleep_is_refused(scripted: Measure) -> None:
         scripted(QUICK, a={"ns": [1000], "seconds": 0.05}, b={"ns": [1000], "burn": True})
 
 
+def test_a_subject_that_does_not_sleep_while_loadgen_tests_another_is_refused() -> None:
+    spec = {**SPEC, "samples": 1}
+    with (
+        Served("a", MODEL, spec) as tested,
+        Served("b", MODEL, spec) as other,
+        pytest.raises(StepError, match=r"loadgen: 'b' used \d+% of a processor while 'a' was tested"),
+        asleep(tested, [other]),
+    ):
+        other.load(1, 1.0)
+
+
 def test_a_subject_that_crashes_is_named_with_its_signal(scripted: Measure) -> None:
     with pytest.raises(StepError, match="the process of 'b' was killed by SIGSEGV while running the model"):
         scripted(QUICK, a={"ns": [1000]}, b={"ns": [1000], "crash": True})
@@ -153,6 +165,46 @@ def test_a_subject_that_died_asleep_is_named() -> None:
         os.kill(subject.pid, signal.SIGKILL)
         with pytest.raises(StepError, match="'baseline' was killed by SIGKILL"):
             subject.block(1)
+
+
+LIMITED = """
+import resource
+from pathlib import Path
+import numpy, onnxruntime
+from builder.measure.subject import Runner, main
+
+now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + (400 << 20),) * 2)
+main(Runner())
+"""
+
+
+@pytest.mark.parametrize("batch", [10_000, 1_000_000])  # too large for the runtime, for its inputs
+def test_a_batch_that_memory_does_not_hold_is_said_with_the_way_out(tmp_path: Path, batch: int) -> None:
+    program = tmp_path / "limited.py"
+    program.write_text(LIMITED, encoding="utf-8")
+
+    class Limited(Subject):
+        script = program
+
+    with Limited("candidate", MODEL, {**SPEC, "batch": batch}) as subject, pytest.raises(StepError) as error:
+        subject.load(1, 1.0)
+
+    assert error.value.message == "benchmark: 'candidate': there is not enough memory to run it"
+    assert error.value.hint == f"try a smaller batch than {batch:,}"
+
+
+@pytest.mark.parametrize(
+    ("batches", "remedy"),
+    [({"batch": 64}, "a smaller batch than 64"), ({"batches": [2, 8]}, "a smaller batch than 8"), ({}, "takes memory")],
+)
+def test_a_subject_that_the_system_killed_may_have_had_too_large_a_batch(batches: dict[str, Any], remedy: str) -> None:
+    with Subject("candidate", MODEL, {**SPEC, **batches}) as subject:
+        os.kill(subject.pid, signal.SIGKILL)
+        with pytest.raises(StepError, match="was killed by SIGKILL") as error:
+            subject.block(1)
+    assert error.value.hint.startswith("it may have run out of memory: ")
+    assert remedy in error.value.hint
 
 
 def test_a_file_that_is_no_model_is_a_model_error_with_the_subjects_name(tmp_path: Path) -> None:

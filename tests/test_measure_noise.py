@@ -54,6 +54,13 @@ def test_runs_that_are_pinned_are_not_told_to_be_pinned() -> None:
     assert "cores=" not in likely_cause(QUIET, 100, pinned=True)
 
 
+@pytest.mark.parametrize(
+    "found", [QUIET, replace(QUIET, stolen=0.04), replace(QUIET, others=0.4), replace(QUIET, frequency_mhz=(1e3, 3e3))]
+)
+def test_the_remedy_names_the_option_that_the_step_has(found: Conditions) -> None:
+    assert re.search("[Rr]aise min_seconds", likely_cause(found, 0, pinned=False, longer="min_seconds"))
+
+
 def series(name: str, *medians_ms: float) -> Series:
     return Series(name, 1.0, 1, blocks_ns=[[int(ms * 1e6)] for ms in medians_ms], interruptions=0)
 

@@ -16,6 +16,7 @@ from schemas import validator
 
 from builder.errors import StepError
 from builder.measure.layers.events import family, summed_up, times_by_run
+from builder.measure.layers.profiled import Profiled
 from builder.onnxtools.origin import origins
 from builder.report.findings import Names
 from builder.report.sections.layer_times import finding
@@ -24,7 +25,7 @@ from builder.specs import Model
 from builder.step import Job, Result
 from builder.steps.profile import Options, profile
 
-QUICK = {"warmup_runs": 2, "runs": 30, "blocks": 6, "max_seconds": 0.5}
+QUICK: dict[str, Any] = {"warmup_runs": 2, "runs": 30, "blocks": 6, "max_seconds": 0.5}
 MODEL = Path(__file__).resolve().parents[1] / "conf/assets/fashion_mobilenet/model.onnx"
 
 
@@ -123,6 +124,41 @@ def test_time_inside_a_loop_is_counted_once(tmp_path: Path) -> None:
     block = summed_up(runs)
     assert set(block["families"]) == {family(node["operator"]) for node in block["nodes"]}
     assert block["total"] <= max(took)
+
+
+NOISY = """
+import itertools
+from builder.measure.layers.profiled import _Profiler
+from builder.measure.subject import main
+
+class Noisy(_Profiler):
+    latencies = itertools.cycle([400_000, 2_500_000])
+
+    def block(self, runs, untimed):
+        found = super().block(runs, untimed)
+        return {**found, "ns": [next(self.latencies) if "noisy" in self._spec["folder"] else 1_000_000] * runs}
+
+main(Noisy())
+"""
+
+
+def test_models_that_noise_does_not_tell_apart_are_not_kept_and_the_likely_cause_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    monkeypatch.setattr(Profiled, "script", tmp_path / "noisy.py")
+    inputs = {"model": tmp_path / "noisy", "baseline": tmp_path / "steady"}
+    for folder in inputs.values():
+        folder.mkdir()
+        small_model(folder / "model.onnx")
+
+    result = profile.run(Options(**QUICK), Job(inputs=inputs, output=tmp_path / "out", model=Model("network")))
+
+    document = json.loads((tmp_path / "out/section/section.json").read_bytes())
+    assert not result.keep
+    assert document["noisy"].startswith("Too noisy to rank: ")
+    assert result.facts["noisy"] == f"t{document['noisy'][1:]} Then it will be measured again next time"
+    assert document["conditions"]["seconds"] > 0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 __all__ = ["Meter", "find_meter", "gpu_joules"]
 
@@ -19,10 +20,14 @@ _EVERY_S = 0.05
 
 
 class Meter:
-    """Sums up energy while it is open: `with meter: ...`, then `watts(began, ended)` by time.monotonic."""
+    """Sums up energy while it is open: `with meter: ...`, then `watts(began, ended)` by time.monotonic.
+
+    `lost` says why there are no more readings, where one failed.
+    """
 
     def __init__(self, method: str, joules: Callable[[], float] | None, watts: Callable[[], float] | None) -> None:
         self.method = method
+        self.lost = ""
         self._joules = joules
         self._watts = watts
         self._samples: list[tuple[float, float]] = []
@@ -41,13 +46,19 @@ class Meter:
         self._thread.join()
 
     def watts(self, began: float, ended: float) -> float | None:
-        """Return the mean power between two moments; None where too little was read."""
+        """Return the mean power between two moments; None where too little was read, or a reading failed."""
         found = [(moment, joules) for moment, joules in self._samples if began <= moment <= ended]
-        if len(found) < 10 or found[-1][0] <= found[0][0]:
+        if self.lost or len(found) < 10 or found[-1][0] <= found[0][0]:
             return None
         return (found[-1][1] - found[0][1]) / (found[-1][0] - found[0][0])
 
     def _sample(self) -> None:
+        try:
+            self._sum_up()
+        except (OSError, ValueError) as error:
+            self.lost = f"{self.method} could not be read any more: {error}"
+
+    def _sum_up(self) -> None:
         total, before, last = 0.0, time.monotonic(), None
         while not self._stop.wait(_EVERY_S):
             moment = time.monotonic()
@@ -72,10 +83,10 @@ def find_meter(root: Path = Path("/")) -> tuple[Meter | None, str]:
             ), ""
     if labels:
         return None, f"the INA sensors measure {', '.join(sorted(labels))}: none of them is the whole module"
-    counter = gpu_joules()
+    counter, why = gpu_joules()
     if counter:
         return Meter("NVML energy counter (the GPU alone)", counter, None), ""
-    return None, "this device has no INA sensor and no GPU energy counter that can be read"
+    return None, f"this device has no INA sensor and no GPU energy counter that can be read: {why}"
 
 
 def _rails(root: Path) -> list[tuple[str, Callable[[], float]]]:
@@ -94,19 +105,43 @@ def _product(volts: Path, amperes: Path) -> Callable[[], float]:
     return lambda: int(volts.read_text()) * int(amperes.read_text()) / 1e6
 
 
-def gpu_joules() -> Callable[[], float] | None:
-    """Return what reads the energy counter of the first GPU, in joules, where it has one (Volta and later)."""
+def gpu_joules() -> tuple[Callable[[], float] | None, str]:
+    """Return what reads the energy counter of CUDA's first GPU, in joules, or None and the reason.
+
+    What is read raises OSError where NVML fails later. GPUs before Volta have no such counter.
+    """
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        return None
-    device, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
-    if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(device)):
-        return None
+        return None, "NVIDIA's management library (NVML) is not here"
+    gpu, device, millijoules = _first_gpu(), ctypes.c_void_p(), ctypes.c_ulonglong()
+    if not gpu:
+        return None, "CUDA's driver does not tell which GPU is its first"
+    if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByUUID(gpu.encode(), ctypes.byref(device)):
+        return None, f"NVML does not know {gpu}, which CUDA uses (a part of a GPU, as MIG makes them, has no counter)"
 
     def read() -> float:
-        library.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules))
+        code = library.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules))
+        if code:
+            raise OSError(f"NVML answers with error {code}")
         return millijoules.value / 1e3
 
-    failed = library.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules))
-    return None if failed else read
+    try:
+        read()
+    except OSError as error:
+        return None, str(error)
+    return read, ""
+
+
+def _first_gpu() -> str:
+    """Return the UUID of the GPU that programs get which ask CUDA for none in particular, '' where nothing tells it.
+
+    The driver reads CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, of which NVML knows nothing: its first is another.
+    """
+    device, uuid = ctypes.c_int(), ctypes.create_string_buffer(16)
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+        failed = cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0) or cuda.cuDeviceGetUuid_v2(uuid, device)
+    except (OSError, AttributeError):  # no driver, or one from before CUDA 11.4
+        return ""
+    return "" if failed else f"GPU-{UUID(bytes=uuid.raw)}"

@@ -43,6 +43,8 @@ def benchmark(work: Work, name: str, part: Path) -> dict[str, Any]:
         work.say(f"{name}: block {block + 1} of {options['blocks']}, {runs} runs each")
     meter, why_not = find_meter()
     joules = {subject: _joules(work, subject, engine, feed, meter) for subject, engine in engines.items()}
+    if meter and meter.lost:
+        why_not, meter, joules = meter.lost, None, dict.fromkeys(engines)
     remove(work.log(name).with_suffix(".in"))
     if power_mode() != mode:
         raise Failed(f"the power mode changed from {mode} to {power_mode()} while it was measured")

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from builder.errors import StepError
 from builder.measure.cost.energy import Counter
 from builder.measure.process import Subject, untimed
 from builder.measure.ratio import Ratio, fewest, ratio
 from builder.measure.series import Series
+from builder.measure.sleepers import IDLE, Sleepers, disturbed
 
 __all__ = ["Schedule", "measure", "ratios_of", "undisturbed"]
 
@@ -18,7 +18,6 @@ _HALF_WIDTH = 0.02  # blocks are taken until every ratio is known this well
 _BLOCK_NS = 20_000_000  # shorter blocks would mostly measure the change from one subject to the other
 _BLOCK_RUNS = 500  # more runs in a block tell little; more blocks do
 _MOST = 10  # times the least number of blocks; where that many do not settle it, more will not
-_IDLE = 0.01  # share of a processor that a sleeping subject may use
 _SETTLE_SECONDS = 1.0  # at most, for threads of a runtime that go on for a while after a run
 _ATTEMPTS = 10  # at one block, before the measurement is given up
 
@@ -76,6 +75,9 @@ def measure(
             one.joules, one.metered_runs = _in_a_row(subject, runs, counter)
         one.memory_mib = max(0.0, subject.memory_mib())
         one.execution = subject.execution()
+    if counter and counter.lost:
+        for one in series:
+            one.joules = None
     return series, ratios
 
 
@@ -102,29 +104,21 @@ def undisturbed(
     subject: Subject, others: Sequence[Subject], runs: int, series: Series, counter: Counter | None
 ) -> list[int]:
     """Return a block during which no other subject used more than 1 % of a processor."""
-    share, awake = 0.0, ""
+    awake = ""
     for _ in range(_ATTEMPTS):
         _settle(others)
-        before = [other.processor_ns() for other in others]
+        sleepers = Sleepers(others)
         read = counter.read() if counter else ()
-        start_ns = time.perf_counter_ns()
         samples = subject.block(runs)
-        wall_ns = time.perf_counter_ns() - start_ns
         spent = counter.spent(read, counter.read()) if counter else 0.0
-        used = [(other.processor_ns() - ns, other.name) for other, ns in zip(others, before, strict=True)]
-        most_ns, awake = max(used, default=(0, ""))
-        share = most_ns / wall_ns
-        if share <= _IDLE:
+        awake = sleepers.awake()
+        if not awake:
             if counter:
                 series.joules = (series.joules or 0.0) + spent
                 series.metered_runs += runs + untimed(runs)
             return samples
         series.refused += 1
-    what = f"'{awake}' used {share:.0%} of a processor while '{subject.name}' was timed"
-    raise StepError(
-        f"{subject.step}: {what}, in {_ATTEMPTS} tries",
-        "a subject must sleep while another one runs; does its runtime keep threads spinning?",
-    )
+    raise disturbed(subject, awake, f"timed, in {_ATTEMPTS} tries")
 
 
 def _in_a_row(subject: Subject, runs: int, counter: Counter) -> tuple[float, int]:
@@ -143,5 +137,5 @@ def _settle(others: Sequence[Subject]) -> None:
     while others and time.monotonic() < end:
         before = sum(other.processor_ns() for other in others)
         time.sleep(window)
-        if sum(other.processor_ns() for other in others) - before <= _IDLE * window * 1e9:
+        if sum(other.processor_ns() for other in others) - before <= IDLE * window * 1e9:
             return

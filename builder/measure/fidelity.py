@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import StepError
 from builder.measure.metrics import THRESHOLD, probabilities
-from builder.measure.sums import Sums
+from builder.measure.sums import Sums, summable
 from builder.specs import Task
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def _finite(outputs: NDArray[Any], whose: str) -> NDArray[Any]:
     import numpy as np
 
     values = outputs.astype(np.float64)
-    bad = int((~np.isfinite(values)).sum())
+    bad = int((~summable(values)).sum())
     if bad:
-        raise StepError(f"the {whose} gives values that are not finite (NaN or infinite): {bad} of {values.size}")
+        found = f"{bad} of {values.size}"
+        raise StepError(f"the {whose} gives values that are not finite (NaN, infinite or beyond 1e70): {found}")
     return values

@@ -29,7 +29,7 @@ class Subject:
 
     `spec` is what `builder.measure.subject` reads: threads, device, batch, seed, shapes, constants, states, and `cores`
     where it may use only some processors.
-    Raises ModelError where the artifact's runtime cannot run it, StepError where the process dies.
+    Raises ModelError where the artifact's runtime cannot run it, StepError where the process dies or memory runs out.
     """
 
     script = SCRIPT
@@ -119,6 +119,8 @@ class Subject:
         if not line:
             raise self._died(_DOING.get(do, do))
         reply: dict[str, Any] = json.loads(line)
+        if reply.get("error") == "memory":
+            raise StepError(f"{self.step}: '{self.name}': there is not enough memory to run it", self._smaller())
         if "error" in reply:
             kind = ModelError if reply["model"] else StepError
             raise kind(f"{self.step}: '{self.name}': {reply['error']}", reply["hint"])
@@ -129,8 +131,14 @@ class Subject:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-        hint = "it may have run out of memory" if code == -signal.SIGKILL else last
+        memory = code == -signal.SIGKILL or "bad_alloc" in last
+        hint = f"it may have run out of memory: {self._smaller()}" if memory else last
         return StepError(f"{self.step}: the process of '{self.name}' {how} while {doing}", hint)
+
+    def _smaller(self) -> str:
+        """Say what to do where memory does not suffice."""
+        batch = max(self._spec.get("batches", [self._spec.get("batch", 1)]))
+        return f"try a smaller batch than {batch:,}" if batch > 1 else "stop what else takes memory here"
 
 
 def preempted(status: str) -> int:

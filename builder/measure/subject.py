@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from builder.runtimes.interface import Loaded
 
-__all__ = ["SCRIPT", "Runner", "check_cores", "die_with", "main"]
+__all__ = ["SCRIPT", "Runner", "check_cores", "die_with", "main", "memory_ran_out"]
 
 SCRIPT = Path(__file__).resolve()
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "out of memory")  # as ONNX Runtime, C++ and CUDA say it
 
 
 class Runner:
@@ -125,19 +126,30 @@ def main(runner: Runner) -> None:
             replies.flush()
 
 
-def _answer(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
-    from builder.errors import BuilderError, ModelError
+def memory_ran_out(error: Exception) -> bool:
+    """Tell whether numpy or a runtime asked for more memory than it got."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
+
+def _answer(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
     try:
         if cores := request.get("spec", {}).get("cores"):  # before anything starts a thread
             check_cores(cores)
             os.sched_setaffinity(0, cores)
         reply: dict[str, Any] = getattr(runner, request.pop("do"))(**request)
-    except BuilderError as error:
-        return {"error": error.message, "hint": error.hint, "model": isinstance(error, ModelError)}
     except Exception as error:  # noqa: BLE001  whatever it is, the parent tells the user
-        return {"error": f"{type(error).__name__}: {error}", "hint": "", "model": False}
+        return _failed(error)
     return reply
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    from builder.errors import BuilderError, ModelError
+
+    if memory_ran_out(error):
+        return {"error": "memory"}
+    if isinstance(error, BuilderError):
+        return {"error": error.message, "hint": error.hint, "model": isinstance(error, ModelError)}
+    return {"error": f"{type(error).__name__}: {error}", "hint": "", "model": False}
 
 
 def die_with(parent: int) -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Sums"]
+__all__ = ["Sums", "summable"]
+
+_LARGEST = 1e70  # of a value: products of two sums of larger ones' squares do not fit into float64
+
+
+def summable(values: NDArray[Any]) -> NDArray[Any]:
+    """Tell of each value whether `Sums` can take it: whether it is a number, and not beyond 1e70."""
+    import numpy as np
+
+    found: NDArray[Any] = np.abs(values) < _LARGEST
+    return found
 
 
 @dataclass
@@ -24,7 +34,7 @@ class Sums:
     count: int = 0
 
     def add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        """Add finite values of equal shape, float64."""
+        """Add summable values of equal shape, float64."""
         import numpy as np
 
         difference = reference - candidate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -82,9 +83,9 @@ def type_name(kind: int) -> str:
 
 
 def n_bytes(shape: Sequence[int], kind: str) -> int:
-    """Return the bytes of a tensor of this type: by the bits that its name says, else one a value."""
-    bits = "".join(filter(str.isdigit, kind.removeprefix("float8").partition("e")[0])) or "8"
-    return math.prod(shape) * int(bits) // 8
+    """Return the bytes of a tensor of this type: by the bits that its name says first, else one a value."""
+    bits = re.search(r"\d+", kind)
+    return math.ceil(math.prod(shape) * int(bits[0] if bits else 8) / 8)
 
 
 def _close(graph: GraphProto, shapes: Mapping[str, Sequence[int]]) -> None:

@@ -82,6 +82,8 @@ def benchmark(options: Options, job: Job) -> Result:
     counter, why_no_energy = find_counter(options.device.value)
     schedule = Schedule(options.warmup_runs, options.runs, options.blocks, options.max_seconds, options.confidence)
     series, ratios, conditions = timed(folders, spec, schedule, job.progress, counter)
+    if counter and counter.lost:
+        why_no_energy, counter = counter.lost, None
     noisy, warnings = trouble(series, ratios, conditions, pinned=bool(options.cores))
     document = {
         "schema": 1,

@@ -95,7 +95,7 @@ def loadgen(options: Options, job: Job) -> Result:
     tested, ran, conditions = _tested(options, job, load, folder)
     scenarios = [scenario_entry(*each, load, options.confidence) for each in tested]
     noisy = any(each["noisy"] for each in scenarios)
-    cause = likely_cause(conditions, None, pinned=bool(options.cores)) if noisy else ""
+    cause = likely_cause(conditions, None, pinned=bool(options.cores), longer="min_seconds") if noisy else ""
     document = {
         "schema": 1,
         "section": "loadgen",
@@ -105,7 +105,7 @@ def loadgen(options: Options, job: Job) -> Result:
         "subjects": ran,
         "ships": ran[-1]["name"],
         "scenarios": scenarios,
-        "noisy": cause.replace("max_seconds", "min_seconds"),
+        "noisy": cause,
         "conditions": conditions.plain(),
         "host": host(),
         "load_average": {"before": load_before, "after": load_average()},

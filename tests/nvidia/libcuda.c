@@ -7,6 +7,12 @@ int cuInit(unsigned flags) { return flags ? 1 : 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)0x1234; return device; }
 int cuCtxSetCurrent(void *context) { return context == (void *)0x1234 ? 0 : 201; }
+int cuDeviceGetUuid_v2(char *uuid, int device) {
+  const char *shown = getenv("CUDA_VISIBLE_DEVICES");
+  memset(uuid, 0, 16);
+  uuid[15] = device + (shown ? atoi(shown) : 0);
+  return 0;
+}
 int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Orin", length); return device; }
 int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) { *value = attribute == 75 ? 8 : 7; return device; }

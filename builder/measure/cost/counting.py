@@ -44,14 +44,13 @@ def _cost(one: Series, path: Path, spec: Mapping[str, Any]) -> Cost:
     from builder.onnxtools.files import load_graph
     from builder.onnxtools.ran import ran
 
-    graph = load_graph(path, path.name)
-    feed = _feed(graph, one.shapes, spec)
-    found = cost(graph, one.shapes)
+    found = cost(load_graph(path, path.name), one.shapes)
     if not found.uncounted and found.activation_bytes is not None:
         return found
+    graph = load_graph(path, path.name)
     try:
-        return cost(load_graph(path, path.name), one.shapes, ran(path, feed))
-    except ModelError:  # then the graph is all there is
+        return cost(graph, one.shapes, ran(path, _feed(graph, one.shapes, spec)))
+    except (ModelError, MemoryError):  # then the graph is all there is
         return found
 
 

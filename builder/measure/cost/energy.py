@@ -20,19 +20,31 @@ _NVML_SECONDS = 2.0  # its counter moves about ten times a second
 _ALLOW = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Counter:
-    """One or more counters that are read together: `spent(before, now)` is what they counted between two readings."""
+    """One or more counters that are read together: `spent(before, now)` is what they counted between two readings.
+
+    `lost` says why they tell nothing any more, once a reading failed.
+    """
 
     method: str
-    read: Callable[[], Sequence[float]]
+    source: Callable[[], Sequence[float]]  # raises OSError, ValueError
     ends: Sequence[float]  # where each starts again at 0; in the unit of what is read
     joules: float  # of one unit
     slow_seconds: float = 0.0  # of running on end that it needs to tell anything; 0: a block will do
+    lost: str = ""
+
+    def read(self) -> Sequence[float]:
+        """Return where the counters stand; nothing where they cannot be read."""
+        try:
+            return self.source()
+        except (OSError, ValueError) as error:
+            self.lost = f"the energy counter ({self.method}) could not be read any more: {error}"
+            return ()
 
     def spent(self, before: Sequence[float], now: Sequence[float]) -> float:
-        """Return joules; a counter that stands lower than before has started again once."""
-        pairs = zip(before, now, self.ends, strict=True)
+        """Return joules, 0 once a reading failed; a counter that stands lower than before has started again once."""
+        pairs = () if self.lost else zip(before, now, self.ends, strict=True)
         return sum(late - early + (end if late < early else 0) for early, late, end in pairs) * self.joules
 
 
@@ -74,7 +86,7 @@ def _is_package(folder: Path) -> bool:
 
 
 def _gpu() -> tuple[Counter | None, str]:
-    joules = gpu_joules()
+    joules, why = gpu_joules()
     if joules is None:
-        return None, "energy needs a counter of the GPU (NVML), and this one has none that can be read"
+        return None, f"energy needs a counter of the GPU that can be read: {why}"
     return Counter("NVML, the whole GPU, without the processor", lambda: [joules()], [0.0], 1.0, _NVML_SECONDS), ""

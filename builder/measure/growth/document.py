@@ -118,7 +118,12 @@ def in_words(document: Mapping[str, Any]) -> dict[str, str]:
     """Say how what ships grows and where its throughput is highest."""
     subject = next(each for each in document["subjects"] if each["name"] == document["ships"])
     best = subject["best"]
-    growth = {f"growth, threads {each['threads']}": f"batch^{each['exponent']:z.2f}" for each in subject["growth"][:1]}
-    where = f"batch {best['batch']}, threads {best['threads']}"
+    laws = [f"batch^{each['exponent']:z.2f} with {_counted(each['threads'])}" for each in subject["growth"][:1]]
+    where = f"batch {best['batch']} with {_counted(best['threads'])}"
     noisy = {"noisy": "too noisy: it will be measured again next time"} if document["noisy"] else {}
+    growth = {"growth": laws[0]} if laws else {}
     return {**growth, "throughput": f"{best['samples_per_second']:,.0f} samples/s at {where}", **noisy}
+
+
+def _counted(threads: int) -> str:
+    return f"{threads} thread{'' if threads == 1 else 's'}"

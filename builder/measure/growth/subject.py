@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.errors import ModelError
 from builder.measure.process import Subject, untimed
-from builder.measure.subject import Runner, main
+from builder.measure.subject import Runner, main, memory_ran_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,10 +51,9 @@ class _Sizes(Runner):
             try:
                 self._feeds[size] = self._feed = self._made_up(spec, size)
                 run_ns[size] = min(self._warm_up(warmup_runs, warmup_seconds / (len(sizes) + 1)))
-            except ModelError as error:
-                refused[size] = error.message
-            except MemoryError:
-                refused[size] = f"batch={size}: there is not enough memory for its inputs"
+            except (ModelError, MemoryError) as error:
+                self._feeds.pop(size, None)
+                refused[size] = _why(size, error)
         run_ns = {size: nanoseconds for size, nanoseconds in run_ns.items() if size in sizes}
         return {**loaded, "run_ns": list(run_ns.items()), "refused": list(refused.items())}
 
@@ -68,6 +67,12 @@ class _Sizes(Runner):
 
         declared = {name: spec[name] for name in ("shapes", "constants", "states", "seed")}
         return made_up(self._session.inputs, batch=batch, **declared)
+
+
+def _why(batch: int, error: Exception) -> str:
+    if memory_ran_out(error):
+        return f"batch={batch}: there is not enough memory"
+    return error.message if isinstance(error, ModelError) else str(error)
 
 
 if __name__ == "__main__":

@@ -84,8 +84,11 @@ def _value(scenario: Mapping[str, Any], one: Mapping[str, Any]) -> str:
 def _compared(scenario: Mapping[str, Any], name: str) -> str:
     if scenario["too_few"]:
         return f"too few runs to rank ({scenario['too_few']})"
-    ratios = {(each["of"], each["to"]): str(each["words"]) for each in scenario["ratios"]}
-    return ratios.get((name, "baseline"), "nothing to rank, since in some turn no rate held the bound")
+    for each in scenario["ratios"]:
+        if (each["of"], each["to"]) == (name, "baseline"):
+            low, high = each["interval"]
+            return Ratio(name, "baseline", each["value"], (low, high), each["confidence"]).short
+    return "nothing to rank, since in some turn no rate held the bound"
 
 
 def _verdict(one: Mapping[str, Any]) -> str:

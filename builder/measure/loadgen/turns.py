@@ -6,25 +6,25 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.errors import StepError
 from builder.measure.loadgen.log import DETAIL, SUMMARY, Stated, read_log
 from builder.measure.loadgen.scenarios import Load, Scenario, most_per_second
 from builder.measure.loadgen.search import largest_rate
 from builder.measure.loadgen.served import SCRIPT
 from builder.measure.process import Subject
 from builder.measure.ratio import Ratio, fewest, median, median_interval, ratio
+from builder.measure.sleepers import Sleepers, disturbed
 
-__all__ = ["Found", "Served", "Tested", "Turns"]
+__all__ = ["Found", "Served", "Tested", "Turns", "asleep"]
 
 _PROBE = 0.5  # length of a test that the search for a rate makes, of the others'
 _LOWER = 0.93  # of the rate, where the last test at it was not valid
 _ATTEMPTS = 8  # down to 0.6 of what the short tests of the searches found
-_IDLE = 0.01  # share of a processor that a sleeping subject may use
 
 
 class Served(Subject):
@@ -87,7 +87,7 @@ class Turns:
         for turn in range(self.turns):
             for subject, one in pairs:
                 others = [other for other in subjects if other is not subject]
-                with _Asleep(subject, others):
+                with asleep(subject, others):
                     self._turn(subject, scenario, one, turn)
                 self.progress(turn + 1, self.turns, f"{scenario.value}, {subject.name}")
             pairs.reverse()
@@ -96,7 +96,7 @@ class Turns:
                 break
         if scenario is Scenario.SERVER:
             for subject, one in pairs:
-                with _Asleep(subject, [other for other in subjects if other is not subject]):
+                with asleep(subject, [other for other in subjects if other is not subject]):
                     self._confirm(subject, one)
         return found
 
@@ -165,24 +165,10 @@ class Turns:
         return Tested(stated, own, rate, name)
 
 
-class _Asleep:
-    """Raises StepError where another subject did not sleep while one was tested."""
-
-    def __init__(self, tested: Served, others: Sequence[Served]) -> None:
-        self._tested, self._others = tested, others
-
-    def __enter__(self) -> None:
-        self._before = [other.processor_ns() for other in self._others]
-        self._began_ns = time.perf_counter_ns()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            return
-        wall_ns = time.perf_counter_ns() - self._began_ns
-        for other, before in zip(self._others, self._before, strict=True):
-            share = (other.processor_ns() - before) / wall_ns
-            if share > _IDLE:
-                raise StepError(
-                    f"loadgen: '{other.name}' used {share:.0%} of a processor while '{self._tested.name}' was tested",
-                    "a subject must sleep while another one runs; does its runtime keep threads spinning?",
-                )
+@contextmanager
+def asleep(tested: Served, others: Sequence[Served]) -> Iterator[None]:
+    """Raise StepError where another subject did not sleep while one was tested."""
+    sleepers = Sleepers(others)
+    yield
+    if awake := sleepers.awake():
+        raise disturbed(tested, awake, "tested")
