@@ -154,10 +154,10 @@ def _jobs(overrides: Sequence[str]) -> tuple[list[Recipe], list[Unmade]]:
     from builder.recipe.schema import Recipe
 
     jobs = [
-        Unmade(job.overrides, error)
+        Unmade(job.overrides, error, place)
         if isinstance(job, Recipe) and (error := refusal(job) or lock_refusal(job))
         else job
-        for job in compose_jobs(overrides)
+        for place, job in enumerate(compose_jobs(overrides))
     ]
     recipes = [job for job in jobs if isinstance(job, Recipe)]
     failed = [job for job in jobs if isinstance(job, Unmade)]
@@ -175,6 +175,7 @@ def _jobs(overrides: Sequence[str]) -> tuple[list[Recipe], list[Unmade]]:
 def _build(arguments: list[str], *, away: bool = True) -> int:
     """Build; with `away` what waits for a device that `target.host` names is finished there."""
     from builder.build import build
+    from builder.recipe.compose import places
     from builder.recipe.schema import Output, Verbosity
 
     if any(_HYDRAS.match(word) for word in arguments):
@@ -184,7 +185,8 @@ def _build(arguments: list[str], *, away: bool = True) -> int:
     terminal = Terminal(results=machine.output is Output.TEXT, verbosity=machine.verbosity)
     reader = json_lines if machine.output is Output.JSONL else terminal
     if machine.output is Output.TEXT and machine.verbosity is not Verbosity.QUIET:
-        for label, recipe in zip(_labels([*recipes, *unmade], sweep=sweep), recipes, strict=False):
+        labels = _labels(places(len(recipes), unmade), recipes, unmade, sweep=sweep)
+        for label, recipe in zip(labels, recipes, strict=False):
             words = f"{label}{recipe.name}  {recipe.model.name} -> {recipe.target.name} ({recipe.target.runtime})"
             print(harmless(words), flush=True)
     try:
@@ -209,7 +211,7 @@ def _launch(arguments: list[str]) -> int:
     _show(done.builds, sweep=True, unmade=done.unmade)
     if done.builds[0].recipe.machine.output is Output.TEXT:
         for job in done.blank:
-            said = f"{' '.join(job.overrides)}: {job.error.message}"
+            said = f"[{job.number}] {' '.join(job.overrides)}: {job.error.message}"
             print(f"{paint('failed', 'failed', sys.stdout)}  {harmless(said)}")
         for line in done.best:
             print(f"best    {harmless(line)}")
@@ -238,8 +240,9 @@ def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "", unmade: Seque
     from builder.recipe.schema import Output, Verbosity
 
     machine = builds[0].recipe.machine
+    numbers = [int(finished.folder.name) for finished in builds] if sweep else [0]
     if machine.output is Output.TEXT:
-        labels = _labels([*(finished.recipe for finished in builds), *unmade], sweep=sweep)
+        labels = _labels(numbers, [finished.recipe for finished in builds], unmade, sweep=sweep)
         for label, finished in zip(labels, builds, strict=False):
             if label:
                 print(harmless(label.rstrip()))
@@ -250,10 +253,14 @@ def _show(builds: Sequence[Build], *, sweep: bool, sent: str = "", unmade: Seque
             words = f"{label.rstrip()}: {job.error.message}"
             print(f"{paint('failed', 'failed', sys.stdout)}  {harmless(words)}")
         if sweep and machine.verbosity is not Verbosity.QUIET:
-            print(f"sweep   {builds[0].folder.parent / 'report.html'}")
+            folder = builds[0].folder.parent
+            print(harmless(json.loads((folder / "report.json").read_bytes())["finding"]))
+            print(f"sweep   {folder / 'report.html'}")
     elif machine.output is Output.JSON:
-        manifests = [finished.manifest for finished in builds] + [_no_manifest(job) for job in unmade]
-        print(json.dumps(manifests if sweep else manifests[0], indent=2, ensure_ascii=False))
+        manifests = dict(zip(numbers, (finished.manifest for finished in builds), strict=True))
+        manifests |= {job.number: _no_manifest(job) for job in unmade}
+        in_order = [manifests[place] for place in sorted(manifests)]
+        print(json.dumps(in_order if sweep else in_order[0], indent=2, ensure_ascii=False))
     else:
         for finished in builds:
             print(json.dumps({"kind": "manifest", "manifest": finished.manifest}, ensure_ascii=False))
@@ -266,13 +273,15 @@ def _no_manifest(job: Unmade) -> dict[str, Any]:
     return {"status": "failed", "overrides": [*job.overrides], "error": job.error.message, "hint": job.error.hint}
 
 
-def _labels(jobs: Sequence[Recipe | Unmade], *, sweep: bool) -> list[str]:
-    """Return what tells the jobs of a sweep apart: number and own words; nothing for a single one."""
+def _labels(numbers: Sequence[int], recipes: Sequence[Recipe], unmade: Sequence[Unmade], *, sweep: bool) -> list[str]:
+    """Return what tells the jobs of a sweep apart: place and own words; nothing for a single one."""
     if not sweep:
         return [""]
-    common = set(jobs[0].overrides).intersection(*(job.overrides for job in jobs))
-    own = [" ".join(word for word in job.overrides if word not in common) for job in jobs]
-    return [f"[{index}] {words}  " for index, words in enumerate(own)]
+    words = [*(recipe.overrides for recipe in recipes), *(job.overrides for job in unmade)]
+    common = set(words[0]).intersection(*words)
+    own = [" ".join(word for word in each if word not in common) for each in words]
+    labelled = zip([*numbers, *(job.number for job in unmade)], own, strict=True)
+    return [f"[{number}] {said}  " for number, said in labelled]
 
 
 def _severity(code: ExitCode) -> int:
@@ -280,12 +289,13 @@ def _severity(code: ExitCode) -> int:
 
 
 def _plan(arguments: list[str]) -> int:
+    from builder.recipe.compose import places
     from builder.report.plan_table import drawing, show_plans
 
     graph = [word for word in arguments if word.partition("=")[0] == "--graph"]
     draw = drawing(graph[-1].partition("=")[2]) if graph else None
     recipes, unmade, sweep = _recipes([word for word in arguments if word not in graph])
-    code = show_plans(recipes, sweep=sweep, draw=draw)
+    code = show_plans(recipes, places(len(recipes), unmade), sweep=sweep, draw=draw)
     return ExitCode.FAILED if unmade else code
 
 

@@ -24,11 +24,11 @@ from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
 from builder.plan.action import Action
 from builder.plan.decide import Planner
+from builder.plan.facts import Facts
 from builder.plan.fits import refuse_options
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.plan.settings import check_machine
-from builder.recipe.compose import Unmade
+from builder.recipe.compose import Unmade, places
 from builder.recipe.schema import Limits, Recipe
 from builder.report.prepare import Prepare
 from builder.store.cas import Damaged
@@ -128,9 +128,10 @@ def _build(
     guard.check(recipes, graphs, facts)
     note = cache(lambda text: events(Event("note", message=text)))  # once, whatever the builds of a sweep share
     planner = Planner(store, facts, Path("outputs"), machine.fresh or (), note)
+    numbers = [member.number] if member else places(len(recipes), unmade)
     plans = [
-        _nodes(recipe, actions, index, sweep or member is not None)
-        for index, (recipe, actions) in enumerate(zip(recipes, graphs, strict=True), member.number if member else 0)
+        _nodes(recipe, actions, number, sweep or member is not None)
+        for number, recipe, actions in zip(numbers, recipes, graphs, strict=True)
     ]
     with ExitStack() as stack:
         stack.enter_context(store.using())
@@ -193,9 +194,9 @@ def _finished(recipe: Recipe, nodes: Sequence[Node], folder: Folder) -> Build:
     return Build(recipe, folder.manifest, folder.path, folder.unchanged, nodes)
 
 
-def _nodes(recipe: Recipe, actions: Sequence[Action], index: int, sweep: bool) -> list[Node]:
+def _nodes(recipe: Recipe, actions: Sequence[Action], number: int, sweep: bool) -> list[Node]:
     nodes: dict[str, Node] = {}
-    build_name = str(index) if sweep else recipe.name
+    build_name = str(number) if sweep else recipe.name
     for action in actions:
         inputs = {port: nodes[source] for port, (source, _) in action.inputs.items()}
         limits = recipe.limits.get(action.name.removesuffix("@host"), recipe.limits.get("", Limits()))

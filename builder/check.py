@@ -22,9 +22,9 @@ from builder.outcomes import ExitCode
 from builder.plan.action import Action
 from builder.plan.companions import checked
 from builder.plan.decide import Planner
+from builder.plan.facts import Facts
 from builder.plan.fits import check_options
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.recipe.compose import compose
 from builder.recipe.schema import Output, Recipe, Verbosity
 from builder.report.lines import INDENT, harmless, paint

@@ -21,7 +21,7 @@ from builder.kit.delivered import kit_digests, kit_is_whole, write_kit, write_ki
 from builder.kit.earlier import EARLIER, earlier_digest, keep_earlier, keep_earlier_again
 from builder.outcomes import Status
 from builder.outputs import OUTPUTS, new_folder, point
-from builder.recipe.compose import Unmade
+from builder.recipe.compose import Unmade, places
 from builder.recipe.locations import shown
 from builder.recipe.schema import Recipe
 from builder.report.lines import name_width
@@ -71,14 +71,14 @@ def deliver(
     from builder.report.sweep import write_sweep
 
     with new_folder(OUTPUTS / "sweeps") as (part, publish):
-        manifests, reports = [], []
-        for index, (recipe, nodes) in enumerate(zip(recipes, plans, strict=True)):
+        manifests, reports = {}, {}
+        for place, recipe, nodes in zip(places(len(recipes), unmade), recipes, plans, strict=True):
             content = _content(recipe, nodes, store)
-            reports.append(_write(part / str(index), content, recipe, nodes, store))
-            manifests.append(content.manifest)
-        write_sweep(part, reports, [(job.overrides, job.error.message, job.error.hint) for job in unmade])
+            reports[place] = _write(part / str(place), content, recipe, nodes, store)
+            manifests[place] = content.manifest
+        write_sweep(part, reports, unmade)
         final = publish()
-    return [Folder(final / str(index), manifest, unchanged=False) for index, manifest in enumerate(manifests)]
+    return [Folder(final / str(place), manifest, unchanged=False) for place, manifest in manifests.items()]
 
 
 @dataclass(frozen=True)

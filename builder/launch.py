@@ -5,33 +5,32 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from builder.build import Build, build
 from builder.deliver import Member
-from builder.errors import BuilderError, Interrupted, StepError
+from builder.errors import BuilderError, Interrupted, StepError, StoreError
 from builder.outcomes import ExitCode, Status
 from builder.outputs import OUTPUTS, new_folder
-from builder.recipe.compose import Unmade, compose
+from builder.recipe.compose import Unmade, compose, compose_each, compose_first
 from builder.recipe.launcher import Started, launch
 from builder.recipe.schema import Objective, Recipe, Verbosity
+from builder.report.figures import best, figures
 from builder.report.manifest import read_manifest
 from builder.report.sweep import write_sweep
 from builder.report.terminal import Terminal, harmless, show_error
 from builder.store.folders import remove_folder
 from builder.store.roots import add_root
-from builder.store.store import store_folder
+from builder.store.statcache import StatCache
+from builder.store.store import Store, store_folder
 
 __all__ = ["Launched", "launch_sweep"]
 
 _TOLD = "job.json"  # what a job tells of itself, in its folder
 _BUILD = "build"  # and its build, beside it
-_FOUND = "optimization_results.yaml"  # what Optuna's sweeper found
 _LITTER = ("multirun.yaml", ".submitit/*/*.pkl", ".submitit/*/*.sh")  # names hosts, or is of no use any more
 
 
@@ -43,7 +42,7 @@ class Launched:
     unmade: Sequence[Unmade]  # the jobs of which there is no build
     codes: Sequence[ExitCode]  # of every job, and of a launcher that ended early
     blank: Sequence[Unmade]  # the trials that were built, and why they have no figure
-    best: Sequence[str]  # what the sweeper found, in words
+    best: Sequence[str]  # of a search, what no other trial beats, in words
 
 
 def launch_sweep(words: Sequence[str]) -> Launched:
@@ -51,32 +50,43 @@ def launch_sweep(words: Sequence[str]) -> Launched:
 
     Raises UsageError or RecipeError for what Hydra cannot start, StepError where no job came to its end.
     """
-    with new_folder(OUTPUTS / "sweeps") as (part, publish):
-        early = launch(words, part, _job)
+    first = compose_first(words)
+    store = store_folder(first.machine.store)
+    with new_folder(OUTPUTS / "sweeps") as (part, publish), _at_work(store):
+        early = launch(words, first, part, _job)
         jobs = [*_jobs(part, early)]
-        made, lost = [each for each in jobs if each.build], [each for each in jobs if not each.build]
+        made, lost = [each for each in jobs if each.status], [each for each in jobs if not each.status]
         ended = f"Hydra's launcher or sweeper ended early: {early}" if early else ""
         if not made:
             raise lost[0].error if lost else StepError(ended or "Hydra started no job")
         if ended:
             show_error(ended, "")
-        blank = [Unmade(each.overrides, each.error) for each in made if each.told and not each.failed]
-        for number, each in enumerate(made):
-            each.place.rename(part / str(number))
-        documents = [json.loads((part / f"{number}" / "report.json").read_text()) for number in range(len(made))]
-        write_sweep(part, documents, [(each.overrides, each.error.message, each.error.hint) for each in lost])
-        best = [*_best(part / _FOUND)]
+        for each in made:
+            each.place.rename(part / str(each.number))
+        reports = {each.number: _report(part / str(each.number)) for each in made}
+        unmade = [each.unmade for each in lost]
+        write_sweep(part, reports, unmade)
         _tidy(part)
         final = publish()
-    recipes = [compose(each.overrides) for each in made]
+        actions = [action for report in reports.values() for action in report["manifest"]["actions"]]
+        add_root(store, final, [action["key"] for action in actions if action["key"]])
+    recipes = compose_each([each.overrides for each in made])
     builds = [
-        Build(recipe, document["manifest"], final / str(number), idle=False, nodes=())
-        for number, (recipe, document) in enumerate(zip(recipes, documents, strict=True))
+        Build(recipe, report["manifest"], final / str(number), idle=False, nodes=())
+        for recipe, (number, report) in zip(recipes, reports.items(), strict=True)
     ]
-    _protect(recipes, builds, final)
-    unmade = [Unmade(each.overrides, each.error) for each in lost]
     codes = [each.code for each in made] + [ExitCode.FAILED] * (len(lost) + bool(ended))
-    return Launched(builds, unmade, codes, blank, best)
+    blank = [each.unmade for each in made if each.told and each.status != Status.FAILED.word]
+    return Launched(builds, unmade, codes, blank, [*_best(made, first.objective)])
+
+
+@contextmanager
+def _at_work(folder: Path) -> Iterator[None]:
+    """Keep from the cleaning what the jobs look up or make, until their sweep is one of its roots."""
+    with closing(StatCache()) as stats, ExitStack() as stack:
+        with suppress(StoreError):  # a store that can only be read; of any other one the jobs tell what is wrong
+            stack.enter_context(Store(folder, stats, lambda _: None).workshop())
+        yield
 
 
 def _job(job: Started) -> float | tuple[float, ...] | None:
@@ -91,7 +101,7 @@ def _job(job: Started) -> float | tuple[float, ...] | None:
         recipe = compose(job.overrides)
         built = _built(recipe, job)
         about["code"] = int(built.exit_code)
-        values = _values(built, recipe.objective) if job.searched else ()
+        values = figures(built.folder, recipe.objective) if job.searched else ()
     except Interrupted as stop:
         raise KeyboardInterrupt from stop
     except BuilderError as error:
@@ -100,9 +110,8 @@ def _job(job: Started) -> float | tuple[float, ...] | None:
         if job.searched:
             raise
         return None
-    figures = {each.figure: value for each, value in zip(recipe.objective, values, strict=False)}
-    _tell(job, {**about, "figures": figures})
-    said = "".join(f", {name} {value:.4g}" for name, value in figures.items())
+    _tell(job, {**about, "figures": values})
+    said = f", {_in_words(recipe.objective, values)}" if values else ""
     print(harmless(f"[{job.number}] {built.manifest['status']}{said}  {' '.join(job.overrides)}"), file=sys.stderr)
     return values[0] if len(values) == 1 else values or None
 
@@ -112,42 +121,6 @@ def _built(recipe: Recipe, job: Started) -> Build:
         for note in recipe.notes:
             print(f"note: {harmless(note)}", file=sys.stderr)
         return build([recipe], terminal, member=Member(job.number, job.folder / _BUILD))[0]
-
-
-def _values(built: Build, objective: Sequence[Objective]) -> tuple[float, ...]:
-    """Return a build's figures. Raises StepError where it failed, or one was not measured: none is made up."""
-    if built.status is Status.FAILED:
-        gates = [gate["message"] for gate in built.manifest["gates"] if gate["status"] in ("failed", "unmeasured")]
-        errors = [action["error"] for action in built.manifest["actions"] if action.get("error")]
-        raise StepError(f"the build failed, so it has no figures: {'; '.join(errors or gates)}")
-    report = json.loads((built.folder / "report.json").read_text(encoding="utf-8"))
-    return tuple(_value(report, each.figure) for each in objective)
-
-
-def _value(report: Mapping[str, Any], figure: str) -> float:
-    headline, target = report["headline"], report["manifest"]["target"]["name"]
-    name, key = {
-        "accuracy": ("accuracy", "candidate"),
-        "accuracy_drop": ("accuracy", "change"),
-        "latency_ms": ("latency", "candidate"),
-        "latency_ratio": ("latency", "change"),
-        "memory_mib": ("memory", "candidate"),
-        "size_mib": ("size", "candidate"),
-        "agreement": ("accuracy", "agreement"),
-        "snr_db": ("accuracy", "snr_db"),
-    }[figure]
-    found = headline[name]
-    if key in ("agreement", "snr_db"):
-        value = report["evaluations"].get(found["action"], {}).get("fidelity", {}).get(key)
-    else:
-        value = found[key]
-    if value is None:
-        raise StepError(f"objective: {figure} was not measured: {found['finding']}")
-    if name in ("latency", "memory") and not found["on_target"]:
-        raise StepError(f"objective: {figure} was not measured on {target}, but on {found['measured_on']}")
-    if name == "latency" and report["measurements"][found["action"]].get("noisy"):
-        raise StepError(f"objective: {figure} is too noisy to be compared", "start fewer jobs at once, or try it again")
-    return -float(value) if figure == "accuracy_drop" else float(value)
 
 
 def _tell(job: Started, about: Mapping[str, Any]) -> None:
@@ -160,20 +133,18 @@ def _tell(job: Started, about: Mapping[str, Any]) -> None:
 class _Job:
     """A job as it told of itself; `error` where there is no build of it, or no figure."""
 
+    number: int
     overrides: tuple[str, ...]
     code: ExitCode
     error: BuilderError
     told: bool  # the error is its own
+    figures: Sequence[float]
     place: Path
+    status: str  # of its build; '' where there is none
 
     @property
-    def build(self) -> bool:
-        return read_manifest(self.place) is not None
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is a build, and that it failed is said with it."""
-        return (read_manifest(self.place) or {}).get("status") == Status.FAILED.word
+    def unmade(self) -> Unmade:
+        return Unmade(self.overrides, self.error, self.number)
 
 
 def _jobs(part: Path, early: str) -> Iterator[_Job]:
@@ -181,20 +152,39 @@ def _jobs(part: Path, early: str) -> Iterator[_Job]:
     told = [json.loads(file.read_text(encoding="utf-8")) for file in part.glob(f"jobs/*/{_TOLD}")]
     for each in sorted(told, key=lambda each: int(each["number"])):
         lost = StepError(f"its process ended before the build did{f': {early}' if early else ''}", "build it alone")
-        error = StepError(each["error"], each["hint"]) if "error" in each else lost
         place = part / "jobs" / str(each["number"]) / _BUILD
-        yield _Job(tuple(each["overrides"]), ExitCode(each["code"]), error, "error" in each, place)
+        yield _Job(
+            number=int(each["number"]),
+            overrides=tuple(each["overrides"]),
+            code=ExitCode(each["code"]),
+            error=StepError(each["error"], each["hint"]) if "error" in each else lost,
+            told="error" in each,
+            figures=each.get("figures", ()),
+            place=place,
+            status=(read_manifest(place) or {}).get("status", ""),
+        )
 
 
-def _best(file: Path) -> Iterator[str]:
-    """Yield what a sweeper found best, in words."""
-    if not file.is_file():
+def _best(jobs: Sequence[_Job], objective: Sequence[Objective]) -> Iterator[str]:
+    """Yield in words which trials no other one beats, each combination of choices once."""
+    if not objective:
         return
-    found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    one = [{"params": found["best_params"], "values": [found["best_value"]]}] if "best_params" in found else []
-    for each in found.get("solutions", one):
-        words = " ".join(f"{name}={value}" for name, value in each["params"].items())
-        yield f"{', '.join(f'{value:.4g}' for value in each['values'])}  {words}"
+    found = {each.overrides: each for each in reversed(jobs) if len(each.figures) == len(objective)}
+    common = set.intersection(*(set(each.overrides) for each in jobs)) if len(jobs) > 1 else set()
+    trials = {each.number: each for each in found.values()}
+    for number in best({number: each.figures for number, each in trials.items()}, objective):
+        each = trials[number]
+        own = " ".join(word for word in each.overrides if word not in common)
+        yield f"[{number}] {_in_words(objective, each.figures)}  {own}".rstrip()
+
+
+def _in_words(objective: Sequence[Objective], values: Sequence[float]) -> str:
+    return ", ".join(f"{each.figure} {value:.4g}" for each, value in zip(objective, values, strict=True))
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report
 
 
 def _tidy(part: Path) -> None:
@@ -203,8 +193,3 @@ def _tidy(part: Path) -> None:
         for file in part.glob(pattern):
             with suppress(OSError):
                 file.unlink()
-
-
-def _protect(recipes: Sequence[Recipe], builds: Sequence[Build], final: Path) -> None:
-    keys = [action["key"] for each in builds for action in each.manifest["actions"] if action["key"]]
-    add_root(store_folder(recipes[0].machine.store), final, keys)

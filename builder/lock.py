@@ -18,8 +18,8 @@ from builder.locking.document import FOLDER, Artifact, LockFile, document, lock_
 from builder.locking.drift import tools
 from builder.locking.inputs import inputs_of
 from builder.outcomes import ExitCode, Reproducible
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.recipe.compose import compose
 from builder.recipe.schema import Output, Recipe, Verbosity
 from builder.report.terminal import Terminal, json_lines, show_build, show_error

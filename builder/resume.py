@@ -18,8 +18,8 @@ from builder.outcomes import ExitCode
 from builder.outputs import OUTPUTS
 from builder.plan.decide import Planner
 from builder.plan.devices import label_of, setting
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.plan.report import Planned, plan_actions
 from builder.recipe.compose import compose
 from builder.recipe.schema import Recipe

@@ -20,7 +20,7 @@ from builder.errors import BuilderError, RecipeError, UsageError, did_you_mean
 from builder.outcomes import ExitCode, Status
 from builder.plan.action import Action
 from builder.plan.decide import Planner
-from builder.plan.keys import Facts
+from builder.plan.facts import Facts
 from builder.recipe.locations import shown
 from builder.recipe.schema import Machine
 from builder.recipe.toolchains import find_locked, find_toolchain, lock_file, toolchain_names

@@ -136,6 +136,18 @@ def test_a_wrong_word_is_said_with_what_there_is(
     assert hint in said.err
 
 
+def test_where_nothing_is_built_the_next_command_is_said(tmp_path: Path) -> None:
+    project = Project(tmp_path / "empty")
+    nothing, ours = project.run("compare", "mine", "yours"), project.run("compare", "cpu_int8", "cpu_openvino")
+    project.write("outputs/sweeps/2026-11-22_06-00-00/0/manifest.json", "{}")
+    swept = project.run("compare", "mine", "yours")
+
+    assert "there is no build 'mine'; nothing was built here yet" in nothing.stderr
+    assert "python -m builder list shows what there is to build" in nothing.stderr
+    assert "build it first: python -m builder recipe=cpu_int8" in ours.stderr
+    assert "there is: outputs/sweeps/2026-11-22_06-00-00/0" in swept.stderr
+
+
 def test_a_build_without_a_report_is_refused_by_compare_and_noted_by_diff(kept: Project, compare: Compare) -> None:
     report = only(kept.folder / "outputs/plain") / "report.json"
     content = report.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -13,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from projects import ROOT, Project, write_small
+
+from builder.errors import StepError
+from builder.recipe.schema import Objective
+from builder.report.figures import best, figures
 
 WORDS = ("recipe=small", "steps.quantize.calibration.method=minmax,entropy", "steps.quantize.per_channel=true,false")
 METHODS = ("recipe=small", "steps.quantize.calibration.method=minmax,entropy")
@@ -32,6 +39,33 @@ class Loud(Launcher):
 
 node = {"_target_": "hydra_plugins.loud.Loud"}
 ConfigStore.instance().store(group="hydra/launcher", name="loud", node=node)
+"""
+LATE = """\
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+
+class Late(BasicLauncher):
+    def launch(self, job_overrides, initial_job_idx):
+        super().launch(job_overrides, initial_job_idx)
+        raise RuntimeError("`Study.stop` is supposed to be invoked inside an objective function or a callback.")
+
+ConfigStore.instance().store(group="hydra/launcher", name="late", node={"_target_": "hydra_plugins.late.Late"})
+"""
+CLEANED = """\
+import pathlib, subprocess, sys
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+
+class Cleaned(BasicLauncher):
+    def launch(self, job_overrides, initial_job_idx):
+        done = super().launch(job_overrides, initial_job_idx)
+        words = ["-m", "builder", "cache", "gc", "max_age_days=0", "output=json"]
+        said = subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True).stdout
+        pathlib.Path("cleaned.json").write_text(said)
+        return done
+
+node = {"_target_": "hydra_plugins.cleaned.Cleaned"}
+ConfigStore.instance().store(group="hydra/launcher", name="cleaned", node=node)
 """
 
 
@@ -93,6 +127,18 @@ def test_a_sweep_of_hydras_lies_where_ours_do_and_is_kept_by_the_cleaning(small:
     assert {action["status"] for manifest in again for action in manifest["actions"]} == {"cached"}
 
 
+def test_a_cleaning_while_jobs_are_launched_takes_nothing_of_those_that_ended(small: Project) -> None:
+    small.write("site/hydra_plugins/cleaned.py", CLEANED)
+    small.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(small.folder / "site")])
+    sweep(small, "hydra/launcher=cleaned", *METHODS)
+    cleaned = json.loads((small.folder / "cleaned.json").read_text())
+    again = sweep(small, *METHODS)
+
+    assert cleaned["removed"]["results"]["count"] == 0
+    assert cleaned["running"]["count"] > 0
+    assert {action["status"] for manifest in again for action in manifest["actions"]} == {"cached"}
+
+
 def test_a_job_that_fails_hides_no_other(small: Project) -> None:
     samples = "steps.quantize.calibration.samples=-1,100,16"
     done = small.run("-m", "hydra/launcher=basic", "recipe=small", samples)
@@ -101,7 +147,8 @@ def test_a_job_that_fails_hides_no_other(small: Project) -> None:
     assert done.returncode == 1
     assert "calibration.samples is -1; it must be at least 1" in done.stdout
     assert "split 'calibration' holds 60 samples, and 100 are asked for" in done.stderr
-    assert "[1] steps.quantize.calibration.samples=16" in done.stdout
+    assert "[2] built  recipe=small steps.quantize.calibration.samples=16" in done.stderr
+    assert "[2] steps.quantize.calibration.samples=16" in done.stdout
     assert "Traceback" not in done.stderr
     assert "it must be at least 1" in json.dumps(rows)
 
@@ -140,6 +187,15 @@ def test_a_launcher_that_ends_early_is_told_in_a_sentence(small: Project) -> Non
     assert len(done.stderr) < 1000
 
 
+def test_what_optunas_grid_ends_with_after_its_last_trial_is_no_failure(small: Project) -> None:
+    small.write("site/hydra_plugins/late.py", LATE)
+    small.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(small.folder / "site")])
+    done = small.run("-m", "hydra/launcher=late", "recipe=small", "~steps.quantize")
+
+    assert done.returncode == 0, done.stderr
+    assert "ended early" not in done.stderr
+
+
 @pytest.mark.parametrize("value", ["accuracy", "[accuracy,latency_ms]", "{size_mib: minimize}"])
 def test_an_objective_is_a_field_of_a_recipe_and_changes_no_key(small: Project, value: str) -> None:
     small.run("recipe=small")
@@ -148,6 +204,30 @@ def test_an_objective_is_a_field_of_a_recipe_and_changes_no_key(small: Project, 
     done = small.run("recipe=small")
 
     assert "nothing to do" in done.stdout, done.stderr
+
+
+def test_identical_outputs_have_an_infinite_snr_which_only_a_search_for_it_alone_can_weigh(small: Project) -> None:
+    done = small.run("recipe=small", "~steps.quantize", "+steps=evaluate")
+    snr, size = Objective("snr_db", "maximize"), Objective("size_mib", "minimize")
+
+    assert done.returncode == 0, done.stderr
+    assert figures(small.folder / "outputs/small/latest", [snr]) == (math.inf,)
+    with pytest.raises(StepError, match="the outputs are identical") as refused:
+        figures(small.folder / "outputs/small/latest", [snr, size])
+    assert refused.value.hint == "search for snr_db alone, or for agreement in its place"
+
+
+@given(st.lists(st.tuples(st.sampled_from([1.0, 2.0, math.inf]), st.sampled_from([1.0, 2.0, 3.0])), min_size=1))
+def test_the_best_trials_are_those_that_no_other_one_beats(values: list[tuple[float, float]]) -> None:
+    found = best(dict(enumerate(values)), [Objective("snr_db", "maximize"), Objective("size_mib", "minimize")])
+    beaten = {
+        number
+        for number, (snr, size) in enumerate(values)
+        if any(a >= snr and b <= size and (a, b) != (snr, size) for a, b in values)
+    }
+
+    assert {*found} == {*range(len(values))} - beaten
+    assert [values[number][0] for number in found] == sorted((values[number][0] for number in found), reverse=True)
 
 
 @pytest.fixture(scope="module")
@@ -211,27 +291,30 @@ def test_what_ray_takes_is_added_with_a_plus(plugged: Project, key: str) -> None
 def test_optuna_searches_for_the_objective_of_the_recipe(plugged: Project) -> None:
     recipe = plugged.folder / "recipes/small.yaml"
     recipe.write_text(recipe.read_text() + "objective: size_mib\n")
-    grid = ("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid")  # in any order, and without a best if the last fails
+    grid = ("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid")  # in any order
     seeded = ("hydra/sweeper=optuna", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_trials=4")  # the third one fails
     done = plugged.run("-m", *grid, "recipe=small", "steps.quantize.per_channel=true,false", "-q")
     both = plugged.run("-m", *grid, "objective=[size_mib,accuracy]", *METHODS, "-q")
     failing = plugged.run("-m", *seeded, "recipe=small", "steps.quantize.calibration.samples=100,16", "-q")
+    last = plugged.run("-m", *grid, "recipe=small", "steps.quantize.calibration.samples=100,-1,16", "-q")
     unmeasured = plugged.run("-m", *grid, "objective=latency_ms", *METHODS, "-q")
 
     sizes = {row["per_channel"]: row["size"] for row in builds(plugged)}
     assert done.returncode == 0, done.stderr
     assert sizes["False"] < sizes["True"]
-    assert "steps.quantize.per_channel=False" in best(done.stdout)
+    assert "steps.quantize.per_channel=False" in best_of(done.stdout)
     assert both.returncode == 0, both.stderr
-    assert len(best(both.stdout).split(",")) >= 2
+    assert len(best_of(both.stdout).split(",")) >= 2
     assert failing.returncode == 1
-    assert "steps.quantize.calibration.samples=16" in best(failing.stdout)
-    assert unmeasured.returncode == 1
+    assert "steps.quantize.calibration.samples=16" in best_of(failing.stdout)
+    assert last.returncode == unmeasured.returncode == 1
+    assert "steps.quantize.calibration.samples=16" in last.stdout.splitlines()[-1]
+    assert not any(word in last.stderr + unmeasured.stderr for word in ("Traceback", "ended early"))
     assert unmeasured.stdout.count("objective: latency_ms was not measured") == 2
-    assert best(unmeasured.stdout) == ""
+    assert best_of(unmeasured.stdout) == ""
 
 
-def best(output: str) -> str:
+def best_of(output: str) -> str:
     return "\n".join(line for line in output.splitlines() if line.startswith("best"))
 
 

@@ -16,7 +16,7 @@ PACKAGE = Path(builder.__file__).parent
 LAYERS = [
     ["outcomes", "device"],
     ["errors"],
-    ["specs", "digest", "typed", "trouble", "modules", "override", "processor", "child"],
+    ["specs", "digest", "typed", "trouble", "modules", "override", "processor", "child", "arguments"],
     ["step"],
     ["runtimes", "store"],
     ["data", "onnxtools", "measure", "toolchains"],

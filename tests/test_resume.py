@@ -574,6 +574,19 @@ def test_a_device_that_sent_nothing_is_refused_before_anything_runs(waiting: Pro
     assert "started" not in events
 
 
+def test_a_device_that_sent_nothing_is_refused_as_soon_as_what_it_would_be_given_is_made(waiting: Project) -> None:
+    take(waiting, send(waiting))
+    [quantize] = [each for each in read_manifest(latest(waiting))["actions"] if each["name"] == "quantize"]
+    shutil.rmtree(next((waiting.store / "ac").rglob(quantize["key"])))
+    others = waiting.run(
+        "recipe=small_jetson", f"target.device={AGX['name']}", "steps.evaluate.samples=50", "jobs=1", "output=jsonl"
+    )
+    events = [json.loads(line) for line in others.stdout.splitlines()]
+
+    assert (others.returncode, "nothing came from" in others.stderr) == (2, True), others.stderr
+    assert [event["action"] for event in events if event["kind"] == "started"] == ["quantize"]
+
+
 @pytest.mark.parametrize(
     ("fact", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 from pathlib import Path
@@ -214,8 +215,22 @@ def test_a_job_that_cannot_be_composed_or_built_hides_no_other(small: Project) -
     assert "Traceback" not in done.stderr
     assert done.stdout.count("failed  small: ") == 1  # 61 samples, of 60
     assert done.stdout.count("built  small: ") == 2
-    assert f"failed  [3] {bad}: " in done.stdout
-    assert {path.name for path in sweep_of(small).glob("[0-9]")} == {"0", "1", "2"}
+    assert f"failed  [1] {bad}: " in done.stdout
+    assert {path.name for path in sweep_of(small).glob("[0-9]")} == {"0", "2", "3"}
+
+
+def test_a_job_goes_by_its_place_in_the_product_of_the_choices_everywhere(small: Project) -> None:
+    words = ("-m", "recipe=small", f"{SAMPLES}=8,0,16")
+    events = [json.loads(line) for line in small.run(*words, "output=jsonl").stdout.splitlines()]
+    listed, shown = json.loads(small.run(*words, "output=json").stdout), small.run(*words)
+    drawn = small.run("plan", "--graph=mermaid", *words)
+    table = [*csv.DictReader((sweep_of(small) / "sweep.csv").read_text().splitlines())]
+
+    assert {event["build"] for event in events if event["kind"] == "finished"} == {"0", "2"}
+    assert [f"{SAMPLES}=0" in document.get("overrides", ()) for document in listed] == [False, True, False]
+    assert f"[2] {SAMPLES}=16" in shown.stdout
+    assert "[2] small" in drawn.stdout
+    assert [(row["build"], row[SAMPLES]) for row in table] == [("0", "8"), ("1", "0"), ("2", "16")]
 
 
 def test_a_job_that_its_lock_refuses_hides_no_other(small: Project) -> None:

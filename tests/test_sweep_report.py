@@ -16,11 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report_page import cpu_int8, failed_build
 
+from builder.errors import RecipeError
+from builder.recipe.compose import Unmade
+from builder.report import sweep as sweeps
 from builder.report.front import front
 from builder.report.pareto import chart
-from builder.report.sweep import sweep_document, write_sweep
 from builder.report.variants import table_csv
 from builder.report.variants_page import render_variants
+from builder.report.variants_summary import variants_summary
 
 Report = dict[str, Any]
 METHOD = "steps.quantize.calibration.method"
@@ -32,10 +35,24 @@ def job(method: str, accuracy: float, latency_ms: float, size_mib: float = 1.0, 
     report = cpu_int8()
     words = ["recipe=cpu_int8", f"{METHOD}={method}"]
     report["manifest"] |= {"command": shlex.join(["python", "-m", "builder", *words]), "status": status}
-    report["headline"]["accuracy"] |= {"candidate": accuracy}
+    change = accuracy - report["headline"]["accuracy"]["reference"]
+    report["headline"]["accuracy"] |= {"candidate": accuracy, "interval": [change - 0.002, change + 0.002]}
     report["headline"]["latency"] |= {"candidate": latency_ms, "interval": [0.99 * latency_ms, 1.01 * latency_ms]}
     report["headline"]["size"] |= {"candidate": size_mib}
     return report
+
+
+def sweep_document(reports: list[Report], *unmade: Unmade) -> Report:
+    """Return the document of builds that have the first places."""
+    return sweeps.sweep_document(dict(enumerate(reports)), unmade)
+
+
+def write_sweep(folder: Path, reports: list[Report], *unmade: Unmade) -> None:
+    sweeps.write_sweep(folder, dict(enumerate(reports)), unmade)
+
+
+def not_built(number: int, error: str, hint: str, *words: str) -> Unmade:
+    return Unmade(words, RecipeError(error, hint), number)
 
 
 POINTS = st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.sampled_from([1.0, 2.0, 3.0, 4.0]))
@@ -67,7 +84,9 @@ def sweep() -> Report:
             job("broken", 0.99, 0.10, status="failed"),
             broken_job(),
         ],
-        [(["recipe=cpu_int8", f"{METHOD}=entropi"], "expected one of minmax, entropy", "did you mean 'entropy'?")],
+        not_built(
+            5, "expected one of minmax, entropy", "did you mean 'entropy'?", "recipe=cpu_int8", f"{METHOD}=entropi"
+        ),
     )
 
 
@@ -89,6 +108,19 @@ def test_the_csv_holds_every_job_and_its_figures() -> None:
     assert (float(rows[0]["accuracy"]), float(rows[1]["latency_ms"]), float(rows[1]["size_mib"])) == (0.92, 0.5, 4.0)
     assert "matches no node" in rows[4]["error"]
     assert rows[5]["error"] == "expected one of minmax, entropy"
+
+
+def test_a_job_that_was_not_built_has_its_place_in_the_table() -> None:
+    reports = {0: job("minmax", 0.92, 0.4), 2: job("entropy", 0.93, 0.5)}
+    missing = not_built(1, "expected one of minmax, entropy", "", "recipe=cpu_int8", f"{METHOD}=entropi")
+    document = sweeps.sweep_document(reports, [missing])
+    rows = [*csv.DictReader(io.StringIO(table_csv(document)))]
+    html, lines = render_variants(document), variants_summary(document).splitlines()
+
+    assert [(row["build"], row[METHOD]) for row in rows] == [("0", "minmax"), ("1", "entropi"), ("2", "entropy")]
+    assert [row["folder"] for row in document["builds"]] == ["0", "2"]
+    assert re.findall(r"<b>(\d+)</b>", html) == ["0", "1", "2"]
+    assert [line[4] for line in lines if line.startswith("| \\[")] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "\tx"])
@@ -146,6 +178,36 @@ def test_a_difference_within_the_intervals_is_not_called_faster(latency_ms: floa
     document = sweep_document([job("a", 0.93, 0.4), job("b", 0.92, latency_ms)])
 
     assert ("1 other cannot be told from [0] in speed" in render_variants(document)) is told
+
+
+@pytest.mark.parametrize(("accuracy", "told"), [(0.929, True), (0.92, False)])
+def test_a_difference_within_the_intervals_is_not_called_more_accurate(accuracy: float, told: bool) -> None:
+    said = sweep_document([job("a", 0.93, 0.4), job("b", accuracy, 0.5)])["finding"]
+
+    assert ("1 other cannot be told from [0] in accuracy" in said) is told
+
+
+def test_a_build_whose_ratio_is_the_better_one_may_be_as_fast() -> None:
+    moved = job("b", 0.92, 0.41)
+    moved["headline"]["latency"]["interval"] = [0.38, 0.39]  # of the ratio; the other's is [0.396, 0.404]
+
+    assert "1 other cannot be told from [0] in speed" in sweep_document([job("a", 0.93, 0.4), moved])["finding"]
+
+
+def test_a_build_that_was_not_measured_on_its_target_says_so_in_the_chart() -> None:
+    away = job("b", 0.92, 0.5)
+    away["manifest"]["target"] = {"name": "jetson_orin", "runtime": "tensorrt", "arch": "aarch64"}
+    away["headline"]["latency"]["on_target"] = False
+
+    assert "batch 1, [1] not on jetson_orin." in render_variants(sweep_document([job("a", 0.93, 0.4), away]))
+
+
+def test_a_legend_names_what_is_drawn() -> None:
+    kept = [job("a", 0.93, 0.4), job("b", 0.94, 0.5)]
+    broken = job("c", 0.5, 0.1, status="failed")
+
+    assert "broke a limit or failed" not in render_variants(sweep_document(kept))
+    assert "broke a limit or failed" in render_variants(sweep_document([*kept, broken]))
 
 
 def test_a_build_that_broke_a_limit_is_neither_forgotten_nor_called_as_fast() -> None:
@@ -256,7 +318,9 @@ def test_a_gate_beyond_the_chart_is_said_in_words() -> None:
 
 def test_junit_has_a_suite_for_each_job_with_its_gates_and_errors(tmp_path: Path) -> None:
     reports = [job("minmax", 0.92, 0.4), broken_job()]
-    write_sweep(tmp_path, reports, [(["recipe=cpu_int8", f"{METHOD}=entropi"], "expected one of", "did you mean")])
+    write_sweep(
+        tmp_path, reports, not_built(2, "expected one of", "did you mean", "recipe=cpu_int8", f"{METHOD}=entropi")
+    )
     root = ET.parse(tmp_path / "junit.xml").getroot()
 
     assert [suite.get("name") for suite in root] == ["[0] cpu_int8", "[1] cpu_int8", "[2]"]
@@ -266,7 +330,8 @@ def test_junit_has_a_suite_for_each_job_with_its_gates_and_errors(tmp_path: Path
 
 
 def test_the_summary_has_a_line_for_each_job_and_shows_hostile_words_as_they_are(tmp_path: Path) -> None:
-    write_sweep(tmp_path, [job("minmax", 0.92, 0.4), job(f"{HOSTILE}|x", 0.93, 0.5)], [([f"{HOSTILE}=1"], "no", "")])
+    reports = [job("minmax", 0.92, 0.4), job(f"{HOSTILE}|x", 0.93, 0.5)]
+    write_sweep(tmp_path, reports, not_built(2, "no", "", f"{HOSTILE}=1"))
     lines = (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
 
     assert lines[0] == "## Sweep: 2 of 3 builds kept their limits"
@@ -274,6 +339,19 @@ def test_the_summary_has_a_line_for_each_job_and_shows_hostile_words_as_they_are
         *("| \\[0\\] cpu\\_int8", "| \\[1\\] cpu\\_int8", "| \\[2\\]")
     ]
     assert not re.search(r"(?<!`)<script>(?![^`]*`)", "\n".join(lines[3:]))
+
+
+def test_a_build_whose_gates_wait_is_not_said_to_have_kept_its_limits(tmp_path: Path) -> None:
+    waiting = job("entropy", 0.93, 0.5, status="deferred")
+    waiting["manifest"]["gates"].append(
+        {"name": "max_latency_ms.p50", "limit": 0.8, "status": "deferred", "message": ""}
+    )
+    judged = job("slow", 0.92, 0.6, status="deferred")  # what waits has no limit
+    reports = [job("minmax", 0.92, 0.4), waiting, judged, job("broken", 0.9, 0.1, status="failed")]
+    write_sweep(tmp_path, reports)
+
+    for file in ("report.html", "summary.md"):
+        assert "2 of 4 builds kept their limits, 1 is deferred" in (tmp_path / file).read_text(encoding="utf-8")
 
 
 def test_a_sweep_that_measures_nothing_has_a_page() -> None:
@@ -286,7 +364,7 @@ def test_hostile_words_are_shown_and_not_run() -> None:
     bad["headline"]["latency"]["measured_on"] = HOSTILE
     other = job("b", 0.8, 0.5)
     other["headline"]["latency"]["measured_on"] = HOSTILE
-    document = sweep_document([bad, other], [([f"{HOSTILE}=1"], HOSTILE, HOSTILE)])
+    document = sweep_document([bad, other], not_built(2, HOSTILE, HOSTILE, f"{HOSTILE}=1"))
     html = render_variants(document)
 
     assert html.count("<script>") == 1

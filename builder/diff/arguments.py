@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
+from builder.arguments import Arguments
 from builder.errors import UsageError, did_you_mean
 
 __all__ = ["NAMES", "Form", "Request", "parse"]
@@ -59,20 +58,19 @@ class Request:
     store: str | None
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog.rpartition(' ')[2]}: {message}")
-
-
 def parse(arguments: Sequence[str], form: Form = _DIFF) -> Request | None:
     """Read the command line; return None where help was asked for and printed. Raises UsageError."""
-    parser = _parser(form)
-    known, extra = parser.parse_known_args(list(arguments))
-    if known.help:
-        parser.print_help(sys.stdout)
+    parser = Arguments(
+        form.verb,
+        usage=form.usage,
+        description=form.description,
+        epilog=form.epilog,
+        example=f"{form.shortest} output=json",
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    known = parser.read(arguments)
+    if known is None:
         return None
-    if extra:
-        raise UsageError(f"{form.verb}: there is no option '{extra[0]}'", f"write {form.shortest} output=json")
     builds = [word for word in known.words if "=" not in word or "/" in word.partition("=")[0]]
     settings = _settings([word for word in known.words if word not in builds], form)
     if not form.fewest <= len(builds) <= form.most:
@@ -93,17 +91,3 @@ def _settings(words: Sequence[str], form: Form) -> dict[str, str]:
         hint = did_you_mean(output, _OUTPUTS)
         raise UsageError(f"{form.verb}: output: expected text or json, got '{output}'", hint)
     return settings
-
-
-def _parser(form: Form) -> _Parser:
-    parser = _Parser(
-        prog=f"python -m builder {form.verb}",
-        usage=form.usage,
-        description=form.description,
-        epilog=form.epilog,
-        add_help=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("-h", "--help", action="store_true", help="show this and end")
-    return parser

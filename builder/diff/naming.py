@@ -13,7 +13,7 @@ from typing import Any
 from builder.digest import digest_bytes
 from builder.errors import StoreError, UsageError, did_you_mean
 from builder.outcomes import Status
-from builder.outputs import OUTPUTS
+from builder.outputs import OUTPUTS, no_build
 from builder.recipe.locations import shown
 from builder.report.manifest import read_manifest
 
@@ -126,7 +126,8 @@ def _unknown(word: str, name: str) -> UsageError:
             hint = f"name one inside it: {inside[0]}" if inside else "a build lies in outputs/NAME/TIME"
             return UsageError(f"{folder} is not the folder of one build: it has no {_MANIFEST}", hint)
     names = [each.name for each in OUTPUTS.iterdir() if _times(each.name)] if OUTPUTS.is_dir() else []
-    return UsageError(f"there is no build '{word}'", did_you_mean(name, names))
+    names = names or [str(path.parent) for path in sorted(OUTPUTS.glob(f"sweeps/*/*/{_MANIFEST}"))[-_FEW:]]
+    return no_build(f"there is no build '{word}'", name, names)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -92,13 +92,13 @@ class Engine:
         self._events(Event("planned", total=self._total, width=width))
         self._connect(nodes)
         ahead = (node for node in nodes if node.outcome is None)
+        theres = {id(node.there): node.there for node in nodes if node.there}.values()
         try:
             self._warm(nodes)
-            self._settle_all()
-            for there in {id(node.there): node.there for node in nodes if node.there}.values():
-                there.check_named(self._planner)  # before anything runs
             while self._ready or self._startable or self._measuring or self._running:
                 self._settle_all()
+                for there in theres:
+                    there.check_named(self._planner)  # before anything more runs
                 self._start_all()
                 if self._running:
                     if (later := next(ahead, None)) is not None:

@@ -28,6 +28,7 @@ class There:
         taken = {id(source): source for node in self._nodes for source in node.inputs.values()}
         self.given = [source for source in taken.values() if id(source) not in hanging]
         self._chosen: Mapping[str, Decision] | None = None
+        self._known = not any(node.action.target.device for node in self._nodes)  # nothing is wrong with its name
         for node in self._nodes:
             node.there = self
 
@@ -36,9 +37,12 @@ class There:
 
         What waits for an engine has the engine in its key: no result tells of it and not of the engine.
         """
+        if self._known:
+            return
         engines = [each for each in self._waiting(planner) if each.action.makes_engine]
         if engines and len(engines) == sum(node.action.makes_engine for node in self._nodes):
             planner.check_named(engines)
+            self._known = True
 
     def decision(self, node: Node, planner: Planner) -> Decision | None:
         """Return what became of a node on the chosen device; None where nothing came of it, or there is no device.

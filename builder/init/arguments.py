@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from builder.arguments import Arguments
 from builder.errors import UsageError, did_you_mean
 from builder.init.place import is_utf8
 
@@ -17,7 +15,6 @@ __all__ = ["Request", "parse"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _WORDS = {"false", "hydra", "n", "no", "null", "off", "on", "true", "unset", "y", "yes"}  # YAML and Hydra read them
-_OPTIONS = ("--model", "--data", "--name", "--force", "--help")
 _USAGE = "python -m builder init --model my.onnx --data ./images"
 
 
@@ -31,22 +28,11 @@ class Request:
     force: bool
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"init: {message}", f"write {_USAGE}")
-
-
 def parse(arguments: Sequence[str]) -> Request | None:
     """Read the command line; return None where help was asked for and printed. Raises UsageError."""
-    parser = _parser()
-    known, extra = parser.parse_known_args(list(arguments))
-    if known.help:
-        parser.print_help(sys.stdout)
+    known = _parser().read(arguments)
+    if known is None:
         return None
-    for word in extra:
-        if word.startswith("-"):
-            raise UsageError(f"init: there is no option '{word}'", did_you_mean(word.partition("=")[0], _OPTIONS))
-        raise UsageError(f"init: nothing says what '{word}' is", f"write {_USAGE}")
     for option in ("model", "data"):
         if not getattr(known, option):
             raise UsageError(f"init: --{option} is missing", f"write {_USAGE}")
@@ -62,21 +48,19 @@ def name_of(model: Path) -> str:
     return name if name and _is_word(name) else f"model_{name}".rstrip("_")
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="python -m builder init",
+def _parser() -> Arguments:
+    parser = Arguments(
+        "init",
+        example=_USAGE,
         description="Look at an ONNX model and at data, and write conf/model/NAME.yaml, conf/data/NAME.yaml, "
         "recipes/NAME.yaml and recipes/NAME_jetson.yaml into this folder, ready to build.",
         epilog="Images lie in one folder for each class, or unlabelled in a single one; train/ and test/ are "
         "recognised. Or give an .npz or .npy, a .csv with the columns path,label, or IDX files.",
-        add_help=False,
-        allow_abbrev=False,
     )
     parser.add_argument("--model", metavar="FILE", help="the model, an ONNX file")
     parser.add_argument("--data", metavar="PATH", help="a folder of samples, or a file of them")
     parser.add_argument("--name", help="of the model, its data and the recipe; else from the model's file")
     parser.add_argument("--force", action="store_true", help="write over files that are there already")
-    parser.add_argument("-h", "--help", action="store_true", help="show this and end")
     return parser
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.data.files import visible
 from builder.data.images import EXTENSIONS
 from builder.errors import DataError
+from builder.report.format import is_number
 from builder.specs import Data, Reader, Split
 
 __all__ = ["ALL", "KINDS", "Place", "find_place", "is_utf8"]
@@ -167,12 +168,4 @@ def _words(table: Path) -> list[str]:
             labels = {(row.get("label") or "").strip() for row in csv.DictReader(stream)} - {""}
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"--data: {table} cannot be read as CSV: {error}") from error
-    return [] if all(_is_number(label) for label in labels) else sorted(labels)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return [] if all(is_number(label) for label in labels) else sorted(labels)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -42,7 +42,16 @@ _TROUBLE = (
     OSError,
 )
 
-__all__ = ["Unmade", "compose", "compose_first", "compose_jobs", "compose_sweep", "group_options"]
+__all__ = [
+    "Unmade",
+    "compose",
+    "compose_each",
+    "compose_first",
+    "compose_jobs",
+    "compose_sweep",
+    "group_options",
+    "places",
+]
 
 _one_at_a_time = threading.RLock()  # Hydra is one for the whole process
 _written: dict[str, str] = {}
@@ -105,6 +114,20 @@ class Unmade:
 
     overrides: tuple[str, ...]
     error: BuilderError
+    number: int = 0  # its place among all jobs
+
+
+def places(builds: int, unmade: Sequence[Unmade]) -> list[int]:
+    """Return the places that so many builds have among all jobs of a sweep: those of the unmade ones are taken."""
+    taken = {job.number for job in unmade}
+    return [number for number in range(builds + len(unmade)) if number not in taken]
+
+
+def compose_each(jobs: Sequence[Sequence[str]]) -> list[Recipe]:
+    """Resolve the jobs of a sweep that others have listed. Raises what `compose` raises."""
+    with _hydra():
+        shared = Shared()
+        return [_composed(tuple(words), shared) for words in jobs]
 
 
 def compose_jobs(overrides: Sequence[str]) -> list[Recipe | Unmade]:
@@ -119,7 +142,8 @@ def compose_jobs(overrides: Sequence[str]) -> list[Recipe | Unmade]:
             if not values:
                 raise UsageError(f"on the command line: '{override.input_line}' matches nothing")
         shared = Shared()
-        return [job for words in itertools.product(*choices) for job in _jobs(words, shared)]
+        jobs = [job for words in itertools.product(*choices) for job in _jobs(words, shared)]
+        return [replace(job, number=place) if isinstance(job, Unmade) else job for place, job in enumerate(jobs)]
 
 
 def _jobs(words: tuple[str, ...], shared: Shared) -> Iterator[Recipe | Unmade]:

@@ -19,10 +19,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from builder.errors import RecipeError, UsageError
-from builder.recipe.compose import compose_first
 from builder.recipe.locations import share
 from builder.recipe.messages import explain
 from builder.recipe.objective import FIGURES
+from builder.recipe.schema import Recipe
 from builder.recipe.sources import register
 from builder.recipe.sweep import swept_words
 
@@ -31,6 +31,10 @@ __all__ = ["Started", "launch"]
 _CHOICE = re.compile(r"\+{0,2}hydra/(launcher|sweeper)=(?P<name>.*)")
 _OURS = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.mode")
 _SAID = 500  # characters of what ended a launcher: some say all that they were configured with
+_AFTER_ALL = (  # what Optuna's plugin ends with where the last trial of a grid, or every trial, has no figure
+    "`Study.stop` is supposed to be invoked inside an objective function or a callback.",
+    "No trials are completed yet.",
+)
 _LISTS = ("", "basic")  # the sweeper that makes every combination; any other one searches, for an objective
 
 
@@ -44,14 +48,15 @@ class Started:
     searched: bool  # the sweeper wants figures of it
 
 
-def launch(words: Sequence[str], folder: Path, job: Callable[[Started], object]) -> str:
+def launch(words: Sequence[str], first: Recipe, folder: Path, job: Callable[[Started], object]) -> str:
     """Have Hydra start a job for each combination or trial; return what ended it early, or ''.
 
-    `job` is a function of a module, since it is sent to other processes. It is called with `folder`/jobs/<number>, and
-    returns the figures that a sweeper searches by. Raises UsageError or RecipeError for what Hydra cannot start.
+    `first` is the recipe of any of them: it says what is swept, and searched for. `job` is a function of a module,
+    since it is sent to other processes. It is called with `folder`/jobs/<number>, and returns the figures that a
+    sweeper searches by. Raises UsageError or RecipeError for what Hydra cannot start.
     """
     searches = _chosen(words, "sweeper") not in _LISTS
-    arguments = ["-m", *words, *_own_words(words, folder, searches=searches)]
+    arguments = ["-m", *words, *_own_words(words, first, folder, searches=searches)]
 
     def task(_config: DictConfig) -> object:
         about = HydraConfig.get()
@@ -68,6 +73,8 @@ def launch(words: Sequence[str], folder: Path, job: Callable[[Started], object])
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, arguments) from error
     except Exception as error:  # noqa: BLE001  a launcher raises what it likes; the jobs that ended are told all the same
+        if any(words in str(error) for words in _AFTER_ALL):
+            return ""
         return f"{type(error).__name__}: {textwrap.shorten(str(error), _SAID, placeholder=' ...')}"
     return ""
 
@@ -84,12 +91,11 @@ def _apart() -> Iterator[None]:
         GlobalHydra.instance().hydra = outer
 
 
-def _own_words(words: Sequence[str], folder: Path, *, searches: bool) -> list[str]:
+def _own_words(words: Sequence[str], recipe: Recipe, folder: Path, *, searches: bool) -> list[str]:
     """Return what the command line leaves to say: choices of the recipe's `sweep:`, where jobs write, directions."""
     for word in words:
         if word.lstrip("+").partition("=")[0] in _OURS:
             raise UsageError(f"'{word}' cannot be set: a sweep lies in outputs/sweeps, a folder for each job")
-    recipe = compose_first(words)
     own = [f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir=jobs/${hydra.job.num}"]
     for column in zip(*swept_words(recipe), strict=True):
         choices = [word.partition("=")[2] for word in dict.fromkeys(column)]

@@ -121,9 +121,16 @@ def _null(_found: re.Match[str], overrides: Sequence[str]) -> UsageError:
     return UsageError(f"on the command line: '{text}' names nothing", f"give a name, or leave '{text}' out")
 
 
+def _several(found: re.Match[str], _overrides: Sequence[str]) -> UsageError:
+    key, _, values = found[1].partition("=")
+    hint = f"build each of them: -m {found[1]}; or write one list: {key}=[{values}]"
+    return UsageError(f"on the command line: '{found[1]}' names several", hint)
+
+
 def _not_merged(found: re.Match[str], _overrides: Sequence[str]) -> RecipeError:
     name = found[1].removeprefix("recipe/")
-    hint = "steps and gates are mappings; which steps there are is said in defaults: '- override /steps: [a, b]'"
+    steps = "which steps there are is said in defaults: '- override /steps: [a, b]'"
+    hint = f"steps, gates and sweep are mappings; {steps}"
     return RecipeError(f"recipe '{name}': a value has another shape than the one it is merged with", hint)
 
 
@@ -131,6 +138,7 @@ _PATTERNS = (
     (r"In '([^']+)': \w+ raised while composing config", _not_merged),
     (r"Could not override '([^']+)'", _no_override),
     (r"Multiple values for (\w+)", _ambiguous),
+    (r"Ambiguous value for argument '(.+)'", _several),
     (r"Could not append to config. An item is already at '([^']+)'", _there),
     (r"Could not append.* '([^']+)'", _no_override),
     (r"must be a string or a list. Got NoneType", _null),

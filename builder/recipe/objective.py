@@ -8,7 +8,7 @@ from enum import StrEnum
 from builder.errors import RecipeError, did_you_mean
 from builder.recipe.schema import Objective
 
-__all__ = ["FIGURES", "read_objectives"]
+__all__ = ["FIGURES", "Direction", "read_objectives"]
 
 
 class Direction(StrEnum):

@@ -16,6 +16,7 @@ __all__ = [
     "gate_quantity",
     "in_percent",
     "interval",
+    "is_number",
     "metric",
     "metric_title",
     "mib",
@@ -48,6 +49,15 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{value:.{digits - 1}e}".replace("-", _MINUS)
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:,.{places}f}".replace("-", _MINUS)
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text reads as a number, as `1e-3` or `nan` does."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def plain(value: float | None) -> str:
@@ -135,7 +145,7 @@ def gate_quantity(gate: str, value: float | None, primary: str = "top1", *, exac
         share = in_percent(primary)
         if not share:
             return plain(round(value, 6))
-        text = plain(round(100 * value, 10 if exact else 2))
+        text = plain(round(100 * value, 10)) if exact else points("top1", value)
         return _with_unit(text, "%" if gate.endswith("agreement") else "point" if text == "1" else "points")
     units = {"_ms": "ms", "_mib": "MiB", "_db": "dB"}
     text = number(value, 4)

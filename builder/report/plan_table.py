@@ -34,15 +34,18 @@ def drawing(kind: str) -> Drawing:
     return drawings[kind or "text"]
 
 
-def show_plans(recipes: Sequence[Recipe], *, sweep: bool, draw: Drawing | None = None) -> int:
-    """Print what each recipe would do. Returns 1 where a build would fail: a file cannot be had, a device failed."""
+def show_plans(recipes: Sequence[Recipe], numbers: Sequence[int], *, sweep: bool, draw: Drawing | None = None) -> int:
+    """Print what each recipe would do; `numbers` are their places in a sweep, for drawings.
+
+    Returns 1 where a build would fail: a file cannot be had, a device failed.
+    """
     machine = recipes[0].machine
     if draw and machine.output is not Output.TEXT:
         raise UsageError(f"--graph draws and output={machine.output.value} lists", "leave one of them out")
     drifts = [drift_ahead(recipe, _warn) for recipe in recipes]
     plans = plan_all(recipes, _warn)
     if draw:
-        print(draw(plans, _titles(recipes)))
+        print(draw(plans, _titles(recipes, numbers)))
     elif machine.output is Output.TEXT:
         for recipe, planned, drift in zip(recipes, plans, drifts, strict=True):
             _show(recipe, planned, machine.verbosity)
@@ -59,14 +62,14 @@ def _warn(words: str) -> None:
     print(f"{paint('warning', 'yellow', sys.stderr)}: {harmless(words)}", file=sys.stderr)
 
 
-def _titles(recipes: Sequence[Recipe]) -> list[str]:
+def _titles(recipes: Sequence[Recipe], numbers: Sequence[int]) -> list[str]:
     """Return what a drawing shows; in a sweep the number of each build, and the overrides that set it apart."""
     if len(recipes) == 1:
         return [_title(recipes[0])]
     common = set.intersection(*(set(recipe.overrides) for recipe in recipes))
     return [
-        f"[{index}] {_title(recipe)}  {' '.join(each for each in recipe.overrides if each not in common)}".rstrip()
-        for index, recipe in enumerate(recipes)
+        f"[{number}] {_title(recipe)}  {' '.join(each for each in recipe.overrides if each not in common)}".rstrip()
+        for number, recipe in zip(numbers, recipes, strict=True)
     ]
 
 

@@ -7,45 +7,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builder.recipe.compose import Unmade
 from builder.report.variants import document, label, make_row
 
 __all__ = ["sweep_document", "write_sweep"]
 
-Unmade = tuple[Sequence[str], str, str]
 
+def write_sweep(folder: Path, reports: Mapping[int, Mapping[str, Any]], unmade: Sequence[Unmade] = ()) -> None:
+    """Write the comparison of builds whose reports lie in `<folder>/<n>/report.json`, where n is their place.
 
-def write_sweep(folder: Path, reports: Sequence[dict[str, Any]], unmade: Sequence[Unmade] = ()) -> None:
-    """Write the comparison of builds whose reports lie in `<folder>/<n>/report.json`.
-
-    `unmade` are the jobs that could not be resolved: their overrides, the error and its hint.
+    `unmade` are the jobs that could not be resolved, each with a place of its own.
     """
     from builder.report.junit import sweep_junit
     from builder.report.variants_page import pages
     from builder.report.variants_summary import variants_summary
 
     found = sweep_document(reports, unmade)
-    views = {"summary.md": variants_summary(found), "junit.xml": sweep_junit(reports, found)}
+    views = {"summary.md": variants_summary(found), "junit.xml": sweep_junit([*reports.values()], found)}
     for name, text in (pages(found) | views).items():
         (folder / name).write_text(text, encoding="utf-8", newline="")
 
 
-def sweep_document(reports: Sequence[Mapping[str, Any]], unmade: Sequence[Unmade] = ()) -> dict[str, Any]:
-    """Return a sweep's report.json: the words that all jobs share, the keys that differ, the builds, the unmade jobs.
-
-    The numbers of the unmade jobs go on after those of the builds.
-    """
-    words = [shlex.split(report["manifest"]["command"])[3:] for report in reports]
-    everyone = [*words, *([*job[0]] for job in unmade)]
+def sweep_document(reports: Mapping[int, Mapping[str, Any]], unmade: Sequence[Unmade] = ()) -> dict[str, Any]:
+    """Return a sweep's report.json: words that all jobs share, keys that differ, the builds and the unmade jobs."""
+    words = [shlex.split(report["manifest"]["command"])[3:] for report in reports.values()]
+    everyone = [*words, *([*job.overrides] for job in unmade)]
     common = [word for word in everyone[0] if all(word in others for others in everyone)]
     own = [[word for word in each if word not in common] for each in everyone]
     keys = [*dict.fromkeys(_key(word) for each in own for word in each)]
     rows = [
-        make_row(number, report["manifest"]["name"], str(number), report, _varies(said, keys), said)
-        for number, (report, said) in enumerate(zip(reports, own, strict=False))
+        make_row(place, report["manifest"]["name"], str(place), report, _varies(said, keys), said)
+        for (place, report), said in zip(reports.items(), own, strict=False)
     ]
     failed = [
-        {"label": label(number), "own": said, "varies": _varies(said, keys), "error": error, "hint": hint}
-        for number, ((_, error, hint), said) in enumerate(zip(unmade, own[len(rows) :], strict=True), len(rows))
+        {
+            "label": label(job.number),
+            "own": said,
+            "varies": _varies(said, keys),
+            "error": job.error.message,
+            "hint": job.error.hint,
+        }
+        for job, said in zip(unmade, own[len(rows) :], strict=True)
     ]
     return document("sweep", common, keys, rows, failed)
 

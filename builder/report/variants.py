@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
+from builder.outcomes import GateStatus, Status
 from builder.report.conditions import conditions
+from builder.report.format import is_number
 from builder.report.front import finding, mark_front, notes
 from builder.report.headline import pair
 
-__all__ = ["document", "label", "make_row", "table_csv"]
+__all__ = ["document", "label", "limits_kept", "make_row", "number", "table_csv"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run (OWASP: CSV Injection)
 _FIGURES = ("metric", "accuracy", "latency_ms", "size_mib", "memory_mib")
@@ -22,15 +25,20 @@ def label(number: int) -> str:
     return f"[{number}]"
 
 
+def number(row: Mapping[str, Any]) -> int:
+    """Return the number of a build or of an unmade job: its place among all jobs of a sweep."""
+    return int(row["label"][1:-1])
+
+
 def make_row(
-    number: int, title: str, folder: str, report: Mapping[str, Any], varies: Mapping[str, str | None], own: list[str]
+    place: int, title: str, folder: str, report: Mapping[str, Any], varies: Mapping[str, str | None], own: list[str]
 ) -> dict[str, Any]:
     """Return the row of a build: `folder` leads from the page to its own, `varies` holds the keys that differ."""
     manifest, headline = report["manifest"], report["headline"]
     measured = report["measurements"].get(headline["latency"]["action"])
     return {
         "folder": folder,
-        "label": label(number),
+        "label": label(place),
         "title": title,
         "name": manifest["name"],
         "target": manifest["target"]["name"],
@@ -84,6 +92,15 @@ def document(
     }
 
 
+def limits_kept(document: Mapping[str, Any]) -> str:
+    """Say how many builds kept their limits; those of which a gate waits for its target are counted apart."""
+    builds = [row for row in document["builds"] if row["status"] != Status.FAILED.word]
+    waiting = sum(any(gate["status"] == GateStatus.DEFERRED.word for gate in row["gates"]) for row in builds)
+    everyone = len(document["builds"]) + len(document["unmade"])
+    deferred = f", {waiting} {'is' if waiting == 1 else 'are'} deferred" if waiting else ""
+    return f"{len(builds) - waiting} of {everyone} builds kept their limits{deferred}"
+
+
 def table_csv(document: Mapping[str, Any]) -> str:
     """Return the table as CSV (RFC 4180): one line for each build, numbers as they were measured."""
     written = io.StringIO()
@@ -91,20 +108,18 @@ def table_csv(document: Mapping[str, Any]) -> str:
     about = ("build", "name", "target", "created", "status", "front")
     measured = ("machine", "threads", "batch")
     writer.writerow([*about, *map(_cell, document["keys"]), *_FIGURES, *measured, "error"])
+    rows: list[list[Any]] = []
     for row in document["builds"]:
-        known = [_number(row), row["title"], row["target"], row["created"], row["status"], _yes(row["front"])]
+        known = [number(row), row["title"], row["target"], row["created"], row["status"], _yes(row["front"])]
         taken = [row["headline"]["latency"]["measured_on"], *(row["conditions"][name] for name in measured[1:])]
         values = [*(row[name] for name in _FIGURES), *taken, "; ".join(row["errors"])]
-        writer.writerow(map(_cell, [*known, *row["varies"].values(), *values]))
+        rows.append([*known, *row["varies"].values(), *values])
     for job in document["unmade"]:
         none = [None] * (len(_FIGURES) + len(measured))
-        known = [_number(job), None, None, None, "failed", _yes(False)]
-        writer.writerow(map(_cell, [*known, *job["varies"].values(), *none, job["error"]]))
+        known = [number(job), None, None, None, "failed", _yes(False)]
+        rows.append([*known, *job["varies"].values(), *none, job["error"]])
+    writer.writerows(map(_cell, row) for row in sorted(rows, key=itemgetter(0)))
     return written.getvalue()
-
-
-def _number(row: Mapping[str, Any]) -> str:
-    return str(row["label"])[1:-1]
 
 
 def _yes(value: object) -> str:
@@ -113,14 +128,6 @@ def _yes(value: object) -> str:
 
 def _cell(value: object) -> object:
     """Return a value such that a spreadsheet shows it; a text that it would take for a formula gets an apostrophe."""
-    if not isinstance(value, str) or not value.startswith(_FORMULA) or _is_number(value):
+    if not isinstance(value, str) or not value.startswith(_FORMULA) or is_number(value):
         return value
     return f"'{value}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

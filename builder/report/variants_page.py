@@ -8,7 +8,7 @@ from typing import Any
 from builder.report import pareto, views
 from builder.report.conditions import machine_words
 from builder.report.page import dressed, environment
-from builder.report.variants import table_csv
+from builder.report.variants import limits_kept, number, table_csv
 
 __all__ = ["pages", "render_variants"]
 
@@ -32,8 +32,8 @@ def render_variants(document: dict[str, Any]) -> str:
         kind=document["kind"],
         title=_TITLES[document["kind"]],
         builds=rows,
-        unmade=document["unmade"],
-        kept=sum(build["status"] != "failed" for build in rows),
+        rows=sorted([*rows, *document["unmade"]], key=number),
+        kept=limits_kept(document),
         common=document["common"],
         keys=document["keys"],
         chart=pareto.chart(rows),

@@ -7,6 +7,7 @@ from typing import Any
 
 from builder.report import format as words
 from builder.report.summary import code, table, text
+from builder.report.variants import limits_kept, number
 
 __all__ = ["variants_summary"]
 
@@ -16,11 +17,12 @@ _FIGURES = ("Size", "Accuracy", "Latency, median", "Memory, peak")
 def variants_summary(document: Mapping[str, Any]) -> str:
     """Return a sweep's finding and table as Markdown; what a recipe or a command line brought in is shown as it is."""
     builds, unmade, keys = document["builds"], document["unmade"], document["keys"]
-    kept, first = sum(row["status"] != "failed" for row in builds), 2 + len(keys)
+    first = 2 + len(keys)
     head = ["Build", *(code(key, cell=True) for key in keys), "Status", *_FIGURES, "Message"]
-    rows = [_build(row) for row in builds] + [_unmade(job) for job in unmade]
+    jobs = {number(row): _build(row) for row in builds} | {number(job): _unmade(job) for job in unmade}
+    rows = [jobs[place] for place in sorted(jobs)]
     parts = [
-        f"## Sweep: {kept} of {len(rows)} builds kept their limits",
+        f"## Sweep: {limits_kept(document)}",
         f"**{text(document['finding'])}.**",
         *map(text, document["notes"]),
         "\n".join(table(head, rows, range(first, first + len(_FIGURES)))),

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
-from builder.errors import UsageError, did_you_mean
+from builder.arguments import Arguments
+from builder.errors import UsageError
 
 __all__ = ["Request", "parse"]
 
 _USAGE = "python -m builder show [BUILD]"
-_OPTIONS = ("--print", "--serve", "--port", "--help")
 
 
 @dataclass(frozen=True)
@@ -26,20 +24,11 @@ class Request:
     port: int
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"show: {message}", f"write {_USAGE}")
-
-
 def parse(arguments: Sequence[str]) -> Request | None:
     """Read the command line; return None where help was asked for and printed. Raises UsageError."""
-    parser = _parser()
-    known, extra = parser.parse_known_args(list(arguments))
-    if known.help:
-        parser.print_help(sys.stdout)
+    known = _parser().read(arguments)
+    if known is None:
         return None
-    if extra:
-        raise UsageError(f"show: there is no option '{extra[0]}'", did_you_mean(extra[0], _OPTIONS))
     if len(known.build) > 1:
         raise UsageError(f"show: expected one build, got {len(known.build)}", f"write {_USAGE}")
     build = known.build[0].removeprefix("recipe=") if known.build else None
@@ -54,17 +43,16 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="python -m builder show",
+def _parser() -> Arguments:
+    parser = Arguments(
+        "show",
+        example=_USAGE,
         usage=f"{_USAGE} [--print] [--serve [--port N]]",
         description="Open the page of a build in your browser; where there is none, say where the page is.",
         epilog="BUILD is the name of a recipe (its newest build, failed ones too), NAME@TIME, NAME@latest (the newest "
         "that ended built or deferred), 'sweeps' (the newest sweep), or the folder of a build or sweep. Without it, "
         "the newest of all. Exit code: 0 shown or said, 2 there is no such build, 130 "
         "a server was ended with Ctrl-C.",
-        add_help=False,
-        allow_abbrev=False,
     )
     parser.add_argument("build", nargs="*", metavar="BUILD", help=argparse.SUPPRESS)
     parser.add_argument("--print", action="store_true", help="print the path of the page and nothing else")
@@ -72,5 +60,4 @@ def _parser() -> _Parser:
         "--serve", action="store_true", help="serve all builds of a recipe over time, for this machine alone"
     )
     parser.add_argument("--port", type=_port, metavar="N", help="with --serve, where; by default a free one")
-    parser.add_argument("-h", "--help", action="store_true", help="show this and end")
     return parser
