@@ -32,6 +32,7 @@ LAYERS = [
     ["deliver", "kit"],
     ["build"],
     ["api", "check", "init", "verify", "diff", "compare", "show", "cache", "toolchain", "lock", "resume", "launch"],
+    ["command"],
     ["__main__"],
 ]
 # The worker's side of the engine runs steps; only the builder's side knows plans.
