@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from test_report_page import BUILDS, cpu_int8, evaluation, failed_build
 
+from builder.report.page import render
 from builder.report.sections.before_after import context
 
 
@@ -43,7 +44,7 @@ def test_a_difference_is_said_where_its_interval_leaves_no_doubt(
 
 
 def test_what_was_not_measured_on_the_target_says_so() -> None:
-    assert context(BUILDS["deferred"]())["before_after_finding"].endswith(", not on jetson_orin")
+    assert context(BUILDS["deferred"]())["before_after_finding"].endswith(", on this host, not on jetson_orin")
 
 
 def test_both_models_and_the_limits_are_drawn() -> None:
@@ -66,3 +67,19 @@ def test_a_limit_on_the_targets_latency_judges_no_other_machines(there: bool, sh
 
 def test_a_build_without_numbers_draws_nothing() -> None:
     assert context(failed_build()) == {"before_after": None, "before_after_finding": ""}
+
+
+def test_the_legend_of_a_failed_build_names_what_is_drawn() -> None:
+    report = cpu_int8(tested=evaluation())
+    report["manifest"]["status"] = "failed"
+    drawn = context(report)["before_after"]
+
+    assert drawn.has("failed")
+    assert not drawn.has("candidate")
+    assert '<i class="swatch candidate"></i>cpu_int8</span>' not in _legend(render(report))
+    assert '<i class="swatch candidate"></i>cpu_int8</span>' in _legend(render(cpu_int8(tested=evaluation())))
+
+
+def _legend(page: str) -> str:
+    section = page[page.index('id="before-after"') :]
+    return section[: section.index("</section>")]

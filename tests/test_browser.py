@@ -32,7 +32,7 @@ PAGES = {name: (lambda make=make: render(make())) for name, make in BUILDS.items
     "hostile": lambda: render(cpu_int8(name="cpu_int8", summary=f"{HOSTILE} {LONG}")),
     "sweep": lambda: render_variants(sweep()),
     "sweep_of_many": lambda: render_variants(
-        sweep_document([job(f"{LONG}{n}", 0.9 + n / 500, 1 / (n + 1)) for n in range(24)])
+        sweep_document({n: job(f"{LONG}{n}", 0.9 + n / 500, 1 / (n + 1)) for n in range(24)})
     ),
     "history": history,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -85,6 +86,35 @@ def test_the_page_marks_regressions_draws_trends_and_links_every_build(report: d
     assert all(f'href="./2026-01-0{day}/report.html"' in page for day in (1, 2))
     assert "changed after it was written" in page
     assert page.count("<script") == 1, "only our own"
+
+
+def test_a_newest_build_that_failed_is_said_first(report: dict[str, Any]) -> None:
+    failed = past(report, "2", accuracy={"candidate": None}, latency={"candidate": None})
+    assert failed.report is not None
+    failed.report["manifest"]["status"] = "failed"
+
+    assert "The newest build failed." in render_history("small", [past(report, "1"), failed])
+    assert "The newest build failed." not in render_history("small", [failed, past(report, "3")])
+
+
+def test_a_difference_that_nobody_would_read_is_drawn_flat(report: dict[str, Any]) -> None:
+    sizes = [past(report, str(number), size={"candidate": 0.4185 + number / 1e6}) for number in range(3)]
+    page = render_history("small", sizes)
+    trend = page[page.index('id="size"') :]
+    heights = set(re.findall(r",(\d+)h0", trend[: trend.index("</section>")]))
+
+    assert len(heights) == 1
+    assert "0.42" in trend
+    assert " MiB</text>" in trend
+
+
+def test_builds_stand_under_each_other_in_all_trends(report: dict[str, Any]) -> None:
+    builds = [past(report, "1"), past(report, "2", latency={"candidate": None}), past(report, "3")]
+    page = render_history("small", builds)
+    across = [re.findall(r"M([\d.]+),\d+h0", page[page.index(f'id="{name}"') :])[:3] for name in ("latency", "size")]
+
+    assert across[1][0] == across[0][0]
+    assert across[1][2] == across[0][1]
 
 
 def test_what_a_report_says_is_text(report: dict[str, Any]) -> None:

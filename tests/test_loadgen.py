@@ -242,6 +242,31 @@ def test_what_was_too_noisy_or_too_short_to_rank_says_so() -> None:
     assert "Offline: too few runs to rank (2 of 6 turns)" in page
 
 
+def test_the_finding_says_how_many_scenarios_rank_nothing() -> None:
+    document = recorded()
+    for scenario in document["scenarios"][:3]:
+        for ratio in scenario["ratios"]:
+            ratio |= {"value": 1.0, "interval": [0.5, 2.0], "ranked": False}
+    unranked, found = document["scenarios"][0]["name"], page_of(document)[0]["findings"]["loadgen"]
+
+    assert found.endswith("; 3 of 4 scenarios do not rank them")
+    assert dict(in_words(document))[unranked].count("no difference can be told [0.500, 2.000], LoadGen: ") == 1
+    assert "scenarios" not in page_of(recorded())[0]["findings"]["loadgen"]
+
+
+def test_the_finding_is_of_a_scenario_that_loadgen_accepts_where_one_ranks() -> None:
+    document = recorded()
+    for scenario in document["scenarios"]:
+        for ratio in scenario["ratios"]:
+            ratio |= {"value": 0.5, "interval": [0.4, 0.6], "ranked": True}
+        for one in scenario["subjects"]:
+            one |= {"invalid": int(scenario["name"] == "offline"), "reasons": ["too short"]}
+    found = page_of(document)[0]["findings"]["loadgen"]
+
+    assert found.startswith("Within 10 ms, cpu_int8 serves 2.00")
+    assert "INVALID" not in found
+
+
 def test_a_server_of_which_no_rate_holds_the_bound_says_so() -> None:
     document = recorded()
     server = next(each for each in document["scenarios"] if each["name"] == "server")

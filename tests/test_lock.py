@@ -22,8 +22,8 @@ from builder.errors import ToolchainError
 from builder.locking.document import external_names, read_lock
 from builder.locking.drift import differences
 from builder.locking.inputs import inputs_of
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.recipe.compose import compose
 from builder.store.statcache import StatCache
 from builder.toolchains.interpreter import find_interpreter

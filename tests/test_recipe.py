@@ -171,6 +171,7 @@ MISTAKES = [
     (["recipe=base", "model.sha256=abc"], "64 hexadecimal digits", ""),
     (["recipe=["], "cannot read 'recipe=['", "quote"),
     (["recipe=base,jetson_int8"], "names several", "-m recipe=A,B"),
+    (["recipe=base", "limits.seconds=60,120"], "names several", "-m limits.seconds=60,120; or write one list"),
     (["recipe=base", "model=[fashion_mobilenet]"], "names several", "-m model=A,B"),
     (["recipe=base", "gates.max_size_mib=inf"], "expected a number, got inf", ""),
     (["recipe=base", "model.path=5"], "expected text, got the number 5", "'5'"),

@@ -23,6 +23,8 @@ from builder.report import charts, findings, graph, schema
 from builder.report import format as words
 from builder.report.document import report_document
 from builder.report.page import render
+from builder.report.sections import size
+from builder.report.summary import summary
 
 Report = dict[str, Any]
 
@@ -530,7 +532,8 @@ def test_a_finished_build_leads_with_its_four_numbers() -> None:
     assert "0.09 points" in text
     assert "1.9 x faster" in text
     assert "1.3 x less" in text
-    assert "cpu_int8 loses 0.09 points of top1 [-0.05, 0.23] on this host; the limit is 1" in text
+    kept = "cpu_int8 cannot be told from fashion_mobilenet in top1: -0.09 points [-0.23, 0.05] on this host"
+    assert f"{kept}; the limit is a loss of 1 point" in text
     assert "Intel Xeon 6975P-C, 2 cores" in text
     assert digest("model.onnx") in text
 
@@ -590,7 +593,7 @@ def test_what_was_compiled_leads_and_stands_beside_what_it_was_compiled_from() -
     )
     assert built["headline"]["latency"]["candidate"] == pytest.approx(0.311, rel=0.01)
     assert built["headline"]["latency"]["change"] == 0.4
-    lost = "cpu_openvino in OpenVINO loses 0.11 points of top1"
+    lost = "cpu_openvino in OpenVINO cannot be told from fashion_mobilenet in top1: -0.11 points"
     assert plain(built["findings"]["evaluate@openvino"]).startswith(lost)
     assert "OpenVINO 2026.4.1: int8, fp32" in page.text
     subjects = [page.text.index(f"cpu_openvino in {runtime}") for runtime in ("OpenVINO", "ONNX Runtime")]
@@ -627,11 +630,25 @@ def test_a_measurement_without_samples_or_comparison_is_still_shown() -> None:
 
 
 def test_a_gain_reads_as_a_gain() -> None:
-    report = cpu_int8(tested=evaluation(-0.0012, (-0.003, 0.0006)))
+    report = cpu_int8(tested=evaluation(-0.0012, (-0.003, -0.0006)))
 
-    assert "cpu_int8 gains 0.12 points of top1 [-0.06, 0.30]" in plain(report["findings"]["evaluate"])
+    assert "cpu_int8 gains 0.12 points of top1 [0.06, 0.30]" in plain(report["findings"]["evaluate"])
     assert report["headline"]["accuracy"]["change"] == 0.0012
-    assert report["headline"]["accuracy"]["interval"] == [-0.0006, 0.003]
+    assert report["headline"]["accuracy"]["interval"] == [0.0006, 0.003]
+
+
+@pytest.mark.parametrize(
+    ("drop", "bounds", "shown"),
+    [
+        (-0.0012, (-0.003, 0.0006), "+0.12 points [-0.06, 0.30]"),
+        (0.0, (-0.0006, 0.0006), "0.00 points [-0.06, 0.06]"),
+    ],
+)
+def test_a_gain_that_the_interval_does_not_show_is_none(drop: float, bounds: tuple[float, float], shown: str) -> None:
+    report = cpu_int8(tested=evaluation(drop, bounds))
+
+    said = f"cpu_int8 cannot be told from fashion_mobilenet in top1: {shown}"
+    assert said in plain(report["findings"]["evaluate"])
 
 
 def test_without_labels_the_fidelity_is_the_finding() -> None:
@@ -720,7 +737,8 @@ def test_nothing_falls_off_an_axis() -> None:
         (words.size(2048), "2.00 KiB"),
         (words.duration(0.31), "0.31 s"),
         (words.duration(184.4), "3 min 4 s"),
-        (words.gate_quantity("max_accuracy_drop", 0.01), "1 point"),
+        (words.gate_quantity("max_accuracy_drop", 0.01, exact=True), "1 point"),
+        (words.gate_quantity("max_accuracy_drop", 0.001), "0.10 points"),
         (words.gate_quantity("max_latency_ms.p50", 2.5), "2.5 ms"),
         (words.gate_quantity("max_accuracy_drop", 0.00005, exact=True), "0.005 points"),
         (words.gate_quantity("max_accuracy_drop", 0.003132), "0.31 points"),
@@ -736,3 +754,43 @@ def test_nothing_falls_off_an_axis() -> None:
 )
 def test_numbers_are_written_for_people(shown: str, said: str) -> None:
     assert plain(shown) == said
+
+
+def test_each_precision_has_a_colour_of_its_own() -> None:
+    report = cpu_int8()
+    weights = {"baseline": {"fp32": 1000}, "candidate": {"int32": 100, "int8": 500}}
+    for one in report["measurements"]["benchmark"]["subjects"]:
+        which = "reference" if one["name"] == "baseline" else "candidate"
+        one["bytes"] = report["headline"]["size"][which] * 2**20
+        one["compute"] = {"of": one["name"], "weights_by_precision": weights[one["name"]]}
+    parts = [part for row in size.context(report)["sizes"]["rows"] for part in row["parts"]]
+
+    assert {part["name"]: part["role"] for part in parts} == {
+        "fp32": "baseline", "graph and scales": "rest", "int8": "candidate", "int32": "other",
+    }  # fmt: skip
+
+
+def test_what_something_was_built_with_ends_without_a_comma_and_names_its_toolchains() -> None:
+    report = jetson_int8()
+    report["manifest"]["target"] |= {"device": "", "precisions": ["fp32", "int8"], "zz": ""}
+    rtx = {"step": "toolchain", "toolchain": {"lock": "0" * 64, "machine": "x86_64", "onnx": "1"}}
+    locked = action("toolchain.rtx") | rtx
+    report["manifest"]["actions"].append(locked)
+    page = render(report)
+    text = Page(page).text
+    reproduce = text[text.rindex("Reproduce") :]
+
+    assert ", </dd>" not in page
+    assert f"Toolchains rtx, its lock {'0' * 64}" in reproduce
+    assert "machine x86_64" not in reproduce[reproduce.index("Versions") : reproduce.index("Toolchains")]
+
+
+def test_an_error_names_its_action_once() -> None:
+    report = failed_build()
+    failed = next(each for each in report["manifest"]["actions"] if each["status"] == "failed")
+    failed["error"] = f"{failed['name']}: there is no processor 99"
+    said = f"{failed['name']}: there is no processor 99"
+
+    assert said in Page(render(report)).text
+    assert f"{failed['name']}: {said}" not in Page(render(report)).text
+    assert f"**{failed['name']} failed**: there is no processor 99" in summary(report)

@@ -217,6 +217,8 @@ def test_a_job_that_cannot_be_composed_or_built_hides_no_other(small: Project) -
     assert done.stdout.count("built  small: ") == 2
     assert f"failed  [1] {bad}: " in done.stdout
     assert {path.name for path in sweep_of(small).glob("[0-9]")} == {"0", "2", "3"}
+    found = json.loads((sweep_of(small) / "report.json").read_text())["finding"]
+    assert done.stdout.splitlines()[-2] == found, "what the sweep shows stands before its page"
 
 
 def test_a_job_goes_by_its_place_in_the_product_of_the_choices_everywhere(small: Project) -> None:

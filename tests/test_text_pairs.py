@@ -23,8 +23,8 @@ from builder.data.dataset import expected_count, samples
 from builder.data.readers import reader_of
 from builder.errors import DataError
 from builder.locking.inputs import inputs_of
+from builder.plan.facts import Facts
 from builder.plan.graph import graph
-from builder.plan.keys import Facts
 from builder.recipe.compose import compose
 from builder.specs import Data, Reader, Split
 from builder.store.statcache import StatCache

@@ -135,6 +135,7 @@ class Drops:
     zero: float
     ticks: tuple[tuple[float, str], ...]
     rows: tuple[Drop, ...]
+    in_points: bool  # hundredths of shares
 
 
 def drop_chart(metrics: Mapping[str, Mapping[str, Any]], limits: Mapping[str, float]) -> Drops:
@@ -157,4 +158,4 @@ def drop_chart(metrics: Mapping[str, Mapping[str, Any]], limits: Mapping[str, fl
         return Drop(name, point, place(start), place(end), place(limits.get(name)))
 
     ticks = tuple((scale.percent(tick), scale.label(tick)) for tick in scale.ticks)
-    return Drops(scale.percent(0), ticks, tuple(map(row, metrics)))
+    return Drops(scale.percent(0), ticks, tuple(map(row, metrics)), factor == 100)

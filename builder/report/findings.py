@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from builder.report import format as words
@@ -124,15 +124,22 @@ def accuracy(names: Names, evaluation: Mapping[str, Any], limit: float | None, p
     result = evaluation["metrics"].get(primary) if primary else None
     if result is None or result["drop"] is None:
         return f"Without labels only fidelity is known: {fidelity(evaluation['fidelity'])} {place}"
-    drop, bounds = result["drop"], result.get("interval")
-    sign = 1 if drop >= 0 else -1
-    ends = sorted(sign * end for end in bounds) if bounds else None
-    unit = f"points of {primary}" if words.in_percent(primary) else f"of {words.metric_title(primary)}"
-    sentence = (
-        f"{candidate} {'loses' if sign > 0 else 'gains'} {words.points(primary, sign * drop)} {unit}"
-        f"{words.interval([words.points(primary, end) for end in ends] if ends else None)} {place}"
-    )
-    return sentence if limit is None else f"{sentence}; the limit is {limit_of_drop(primary, limit)}"
+    sentence = f"{candidate} {_lost(primary, result['drop'], result.get('interval'), names.reference)} {place}"
+    if limit is None:
+        return sentence
+    return f"{sentence}; the limit is a loss of {words.gate_quantity('max_accuracy_drop', limit, primary, exact=True)}"
+
+
+def _lost(primary: str, drop: float, bounds: Sequence[float] | None, reference: str) -> str:
+    """Say a drop with its interval; where that contains 0, neither a loss nor a gain was shown."""
+    told = drop and not (bounds and bounds[0] <= 0 <= bounds[1])
+    sign = 1 if told and drop > 0 else -1
+    ends = [words.points(primary, end) for end in sorted(sign * end for end in bounds)] if bounds else None
+    change = f"{words.points(primary, sign * drop)}{' points' if words.in_percent(primary) else ''}"
+    title = words.metric_title(primary)
+    if told:
+        return f"{'loses' if sign > 0 else 'gains'} {change} of {title}{words.interval(ends)}"
+    return f"cannot be told from {reference} in {title}: {'+' if drop < 0 else ''}{change}{words.interval(ends)}"
 
 
 def fidelity(near: Mapping[str, Any]) -> str:
@@ -145,10 +152,6 @@ def fidelity(near: Mapping[str, Any]) -> str:
     if near.get("snr_db") is not None:
         parts.append(f"signal to noise is {words.number(near['snr_db'])} dB")
     return ", ".join(parts) or f"outputs differ by up to {words.number(near.get('max_abs_difference'))}"
-
-
-def limit_of_drop(primary: str, limit: float) -> str:
-    return words.plain(round(100 * limit, 6)) if words.in_percent(primary) else words.plain(limit)
 
 
 def latency(names: Names, measurement: Mapping[str, Any], place: str) -> str:

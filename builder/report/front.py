@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from builder.report import format as words
@@ -53,16 +53,17 @@ def finding(rows: Sequence[Row]) -> str:
     best = sorted((row for row in rows if row["front"]), key=lambda row: (row["latency_ms"], -row["accuracy"]))
     if not best:
         return "No build has both an accuracy and a latency that can be ranked within its limits"
-    fast, right = best[0], best[-1]
-    if len(rows) > 1 == len(measured(rows)):
+    fast = best[0]
+    right = max(best, key=lambda row: row["accuracy"])
+    if len(measured(rows)) == 1:
         return f"Only {_called(fast)} has both an accuracy and a latency: {shown(fast)}"
     which = "" if all(map(_is_ranked, measured(rows))) else " that can be ranked"  # others may have better numbers
-    if fast["accuracy"] == right["accuracy"]:
+    if fast is right:
         said = f"{_called(fast)} is the fastest and the most accurate of the builds{which}: {shown(fast)}"
     else:
         said = f"From {_called(fast)}, {shown(fast)}, to {_called(right)}, {shown(right)}"
         said += f": no other build{which} beats {len(best)} of {len(rows)}"
-    return f"{said}{_tied(fast, rows)}"
+    return f"{said}{_tied(fast, right, rows)}"
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -82,18 +83,37 @@ def shown(row: Row) -> str:
     return f"{words.ms(row['latency_ms'])} and {words.metric(row['metric'], row['accuracy'])}"
 
 
-def _tied(fast: Row, rows: Sequence[Row]) -> str:
-    """Say how many builds are as fast as the fastest, as far as the intervals tell.
+def _tied(fast: Row, right: Row, rows: Sequence[Row]) -> str:
+    """Say how many of the builds that are ranked may be as fast as the fastest, or as accurate as the most accurate.
 
-    Those are of the ratios to the source model where all have the same one, which was timed in turns with each.
+    Intervals tell: those of the ratios and drops to the source model where all have the same one, beside which each
+    was taken, else those of the medians.
     """
-    others = [row for row in measured(rows) if row is not fast]
-    same = len({str(row["source"]) for row in (fast, *others)}) == 1 and fast["source"] is not None
-    bounds = [row["headline"]["latency"]["interval"] if same else row["latency_interval_ms"] for row in (fast, *others)]
-    low, high = bounds[0] or (math.inf, -math.inf)
-    tied = [other for other in bounds[1:] if other and other[0] <= high and low <= other[1]]
-    many = f"{len(tied)} other{'' if len(tied) == 1 else 's'}"
-    return f"; {many} cannot be told from {fast['label']} in speed" if tied else ""
+    known = [row for row in rows if _is_ranked(row)]
+    same = len({str(row["source"]) for row in known}) == 1 and known[0]["source"] is not None
+
+    def slowness(row: Row) -> Any:
+        return row["headline"]["latency"]["interval"] if same else row["latency_interval_ms"]
+
+    def wrongness(row: Row) -> Any:
+        change = row["headline"]["accuracy"]["interval"] if same else None
+        return [-end for end in reversed(change)] if change else None
+
+    said = [
+        ("speed", fast, _not_worse(fast, known, slowness)),
+        ("accuracy", right, _not_worse(right, known, wrongness)),
+    ]
+    return "".join(
+        f"; {many} other{'' if many == 1 else 's'} cannot be told from {best['label']} in {what}"
+        for what, best, many in said
+        if many
+    )
+
+
+def _not_worse(best: Row, rows: Sequence[Row], bounds: Callable[[Row], Any]) -> int:
+    """Return how many other rows no interval shows to be worse than the best one; less is better."""
+    _, high = bounds(best) or (None, -math.inf)
+    return sum(1 for row in rows if row is not best and (found := bounds(row)) and found[0] <= high)
 
 
 def _called(row: Row) -> str:

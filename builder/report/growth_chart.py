@@ -53,7 +53,7 @@ def latency_panel(title: str, curves: Sequence[Curve], over: str) -> Panel:
     """Return the median latencies in ms on two logarithmic axes; `over` is batch or threads."""
     ends = [end for curve in curves for point in curve.points for end in point["p50_interval_ms"]]
     up, ticks = _logarithmic(min(ends) / 1.15, max(ends) * 1.15)
-    labels = [(up(tick), words.number(tick)) for tick in ticks]
+    labels = [(up(tick), (words.ms if tick == ticks[-1] else words.number)(tick)) for tick in ticks]
     return _panel(title, "latency, median, ms, logarithmic", curves, over, up, labels, "p50_ms", "p50_interval_ms")
 
 

@@ -12,6 +12,7 @@ from builder.report import format as words
 __all__ = ["Past", "Row", "render_history", "rows_of"]
 
 _NUMBERS = ("size", "accuracy", "latency")
+_LEAST_SPAN = {"size": 0.1, "accuracy": 0.004, "latency": 0.1}  # of an axis, so that noise does not look like a trend
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Trend:
     name: str
     title: str
     axis: charts.Axis
+    unit: str  # of the axis
     line: str
     dots: str
     worse: str
@@ -111,9 +113,15 @@ def render_history(name: str, builds: Sequence[Past]) -> str:
 
     templates, rows = environment(), rows_of(builds)
     shown = [{"row": row, "shown": _shown(row)} for row in reversed(rows)]
-    regressions = sum(bool(row.worse) for row in rows)
+    known = [row for row in rows if row.figures]
     return templates.get_template("history.html").render(
-        name=name, rows=shown, regressions=regressions, trends=_trends(rows), **dressed(templates)
+        name=name,
+        rows=shown,
+        regressions=sum(bool(row.worse) for row in rows),
+        failed=bool(known) and known[-1].status == "failed",
+        ends=[row.created for row in (known[0], known[-1])] if known else [],
+        trends=_trends(known),
+        **dressed(templates),
     )
 
 
@@ -128,35 +136,41 @@ def _shown(row: Row) -> list[tuple[str, str]]:
 
 
 def _trends(rows: Sequence[Row]) -> list[Trend]:
-    known = [row for row in rows if row.figures]
-    found = (_trend(known, name) for name in ("latency", "accuracy", "size"))
+    found = (_trend(rows, name) for name in ("latency", "accuracy", "size"))
     return [trend for trend in found if trend]
 
 
 def _trend(rows: Sequence[Row], name: str) -> Trend | None:
     """Return how a number went; None where fewer than two builds have it, or they have it in several units."""
-    taken = [(row, row.figures[name]) for row in rows if row.figures[name]["candidate"] is not None]
-    units = {figure["unit"] for _, figure in taken}
+    taken = [(at, row, row.figures[name]) for at, row in enumerate(rows) if row.figures[name]["candidate"] is not None]
+    units = {figure["unit"] for _, _, figure in taken}
     if len(taken) < 2 or len(units) > 1:
         return None
-    factor = 100 if name == "accuracy" and words.in_percent(*units) else 1
-    values = [factor * figure["candidate"] for _, figure in taken]
-    room = 0.15 * (max(values) - min(values)) or 0.1 * abs(max(values)) or 1
-    scale = charts.axis(min(values) - room, max(values) + room, 4)
+    in_percent = name == "accuracy" and words.in_percent(*units)
+    values = [(100 if in_percent else 1) * figure["candidate"] for _, _, figure in taken]
+    scale = _scale(values, _LEAST_SPAN[name])
     places = [
-        (round(1000 * (index + 0.5) / len(taken), 1), round(1000 - 10 * scale.percent(value)))
-        for index, value in enumerate(values)
+        (round(1000 * (at + 0.5) / len(rows), 1), round(1000 - 10 * scale.percent(value)))
+        for (at, _, _), value in zip(taken, values, strict=True)
     ]
     dots = [f"M{x:g},{y}h0" for x, y in places]
-    worse = [name in row.worse for row, _ in taken]
+    worse = [name in row.worse for _, row, _ in taken]
     return Trend(
         name,
-        _title(name, [figure for _, figure in taken], sum(worse)),
+        _title(name, [figure for _, _, figure in taken], sum(worse)),
         scale,
+        "%" if in_percent else {"latency": "ms", "size": "MiB"}.get(name, ""),
         "M" + " L".join(f"{x:g},{y}" for x, y in places),
         "".join(dot for dot, bad in zip(dots, worse, strict=True) if not bad),
         "".join(dot for dot, bad in zip(dots, worse, strict=True) if bad),
     )
+
+
+def _scale(values: Sequence[float], least: float) -> charts.Axis:
+    """Return an axis with room around the values, and no shorter than this share of the largest."""
+    low, high = min(values), max(values)
+    room = max(0.15 * (high - low), (least * abs(high) - (high - low)) / 2) or 1
+    return charts.axis(low - room, high + room, 4)
 
 
 def _title(name: str, figures: Sequence[Mapping[str, Any]], worse: int) -> str:

@@ -22,6 +22,7 @@ HEIGHT = 320  # pixels of the drawing, axes excluded
 _LARGEST, _LEAST = 16.0, 3.0  # pixels, radius of the largest file, and of one too small to be seen otherwise
 _ROOM = 0.12  # of the span of the points, around them
 _NAME = (9, 14)  # percent and pixels that a name takes, on a phone
+_LETTER = 2.6  # percent that a letter of it takes there
 _CROWD = 24  # points: with more, only those of the front are named
 _TOLD = {"failed": "broke a limit or failed", "candidate": "no other build beats it", "other": "dominated"}
 
@@ -37,6 +38,12 @@ class Mark:
     radius: float
     label: float | None  # where its name stands, in pixels from the top; None where there is no room for it
     words: str
+
+    @property
+    def anchor(self) -> str:
+        """Return the side of its name that stands at the mark: the name must not leave the drawing on a phone."""
+        half = _LETTER * len(self.name) / 2
+        return "start" if self.x < half else "end" if self.x > 100 - half else "middle"
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,9 @@ class Chart:
     @property
     def in_percent(self) -> bool:
         return words.in_percent(self.metric)
+
+    def has(self, role: str) -> bool:
+        return any(mark.role == role for mark in self.marks)
 
     def top(self, value: float) -> float:
         """Return where an accuracy lies, in pixels from the top."""
@@ -91,13 +101,21 @@ def chart(rows: Sequence[Row]) -> Chart | None:
         _top(up, factor * wrong) if wrong is not None and factor * wrong > up.low else None,
         _in_words(metric, slow, wrong),
         metric,
-        _place(drawn[0]),
+        _place(drawn),
     )
 
 
-def _place(row: Row) -> str:
-    there = row["headline"]["latency"]["on_target"]
-    return f"{machine_words(row)}{'' if there else ', not on ' + row['target']}"
+def _place(rows: Sequence[Row]) -> str:
+    """Say where and how the latencies were measured, and which of them not on their target."""
+    away: dict[str, list[str]] = {}
+    for row in rows:
+        if not row["headline"]["latency"]["on_target"]:
+            away.setdefault(row["target"], []).append(row["label"])
+    told = [
+        f", {'' if len(labels) == len(rows) else ' and '.join(labels) + ' '}not on {target}"
+        for target, labels in away.items()
+    ]
+    return "".join([machine_words(rows[0]), *told])
 
 
 def _axis(values: Sequence[float]) -> charts.Axis:

@@ -86,7 +86,8 @@ def _where(system: str | None, missed: str | None) -> str:
 def _failures(manifest: Mapping[str, Any]) -> Iterator[str]:
     for action in manifest["actions"]:
         if action["status"] == Status.FAILED.word:
-            yield f"- **{text(action['name'])} failed**: {text(action.get('error') or action['reason'])}"
+            why = (action.get("error") or action["reason"]).removeprefix(f"{action['name']}: ")
+            yield f"- **{text(action['name'])} failed**: {text(why)}"
             if action.get("hint"):
                 yield f"  hint: {text(action['hint'])}"
 

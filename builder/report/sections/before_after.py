@@ -26,7 +26,7 @@ def _finding(report: Mapping[str, Any]) -> str:
     if latency["change"] is None or accuracy["change"] is None:
         return ""
     names = findings.Names(report["manifest"])
-    away = "" if latency["on_target"] else ", not on " + names.target
+    away = "" if latency["on_target"] else f", {names.place(False)}"
     return f"{names.candidate} {_speed(latency, names.reference)}{_kept(accuracy, names.reference)}{away}"
 
 

@@ -32,16 +32,23 @@ def context(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def finding(names: Names, document: Mapping[str, Any]) -> str:
-    """Compare what ships with the source model in the first scenario that ranks the two."""
+    """Compare what ships with the source model in the first scenario that ranks the two, best one without doubt."""
     scenarios = {each["name"]: each for each in document["scenarios"]}
     place, called = names.place(names.target_is_here), subject_names(names.candidate, names.reference, document)
-    for name in _TOLD:
-        ratio = _ratio(document, scenarios[name]) if name in scenarios else None
-        if ratio and ratio["ranked"]:
-            said = _compared(scenarios[name], ratio, called[shipped(document)], called["baseline"])
-            return f"{said} {place}{_doubt(scenarios[name], ratio)}"
+    ratios = {name: _ratio(document, scenarios[name]) for name in _TOLD if name in scenarios}
+    ranked = {name: ratio for name, ratio in ratios.items() if ratio and ratio["ranked"]}
+    if ranked:
+        name = min(ranked, key=lambda name: bool(_doubt(scenarios[name], ranked[name])))
+        doubt = _doubt(scenarios[name], ranked[name])
+        said = _compared(scenarios[name], ranked[name], called[shipped(document)], called["baseline"])
+        return f"{said} {place}{doubt}{_rest(len(ratios) - len(ranked), len(ratios))}"
     why = next((f": {each['too_few']} were taken" for each in scenarios.values() if each["too_few"]), "")
     return f"No scenario ranks {called[shipped(document)]} and {called['baseline']} {place}{why}"
+
+
+def _rest(unranked: int, scenarios: int) -> str:
+    many = f"{unranked} of {scenarios} scenarios {'does' if unranked == 1 else 'do'} not rank them"
+    return f"; {many}" if unranked else ""
 
 
 def _ratio(document: Mapping[str, Any], scenario: Mapping[str, Any]) -> Mapping[str, Any] | None:

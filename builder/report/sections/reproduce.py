@@ -14,7 +14,16 @@ ORDER = 90
 def context(report: Mapping[str, Any]) -> dict[str, Any]:
     manifest = report["manifest"]
     pairs = {pair for action in manifest["actions"] for pair in action["toolchain"].items()}
-    return {"versions": sorted(pairs), "lock": _lock(manifest.get("command") or "")}
+    locks = [
+        (action["name"].removeprefix("toolchain."), action["toolchain"]["lock"])
+        for action in manifest["actions"]
+        if action["step"] == "toolchain" and "lock" in action["toolchain"]
+    ]
+    return {
+        "versions": sorted((name, version) for name, version in pairs if name not in ("lock", "machine")),
+        "toolchain_locks": locks,
+        "lock": _lock(manifest.get("command") or ""),
+    }
 
 
 def _lock(command: str) -> str:

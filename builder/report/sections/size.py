@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from builder.report import charts, findings
@@ -12,6 +12,10 @@ from builder.report.headline import limit_on
 __all__ = ["ORDER", "context"]
 
 ORDER = 40
+
+_REST = "graph and scales"
+_ROLES = {"fp32": "baseline", _REST: "rest"}
+_OTHERS = ("candidate", "other", "third")
 
 
 def context(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +37,7 @@ def _sizes(report: Mapping[str, Any]) -> dict[str, Any]:
         candidate["role"] = "candidate"
     for row in rows:
         row["parts"] = _parts(report, row)
+    _colour([part for row in rows for part in row["parts"]])
     limit, longest = limit_on(manifest, "max_size_mib"), max((row["mib"] for row in rows), default=0)
     within = limit is not None and limit <= 1.6 * longest
     scale = charts.axis(0, 1.02 * max(longest, limit if limit and within else 0) or 1)
@@ -42,11 +47,10 @@ def _sizes(report: Mapping[str, Any]) -> dict[str, Any]:
 def _parts(report: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the bytes of a model by precision, then those of its graph; none where no benchmark counted them."""
     found: list[dict[str, Any]] = [
-        {"name": name, "role": _role(name), "mib": size / words.MIB}
-        for name, size in sorted(_weights(report, row["mib"]).items())
+        {"name": name, "mib": size / words.MIB} for name, size in sorted(_weights(report, row["mib"]).items())
     ]
     rest = row["mib"] - sum(part["mib"] for part in found)
-    return [*found, {"name": "graph and scales", "role": "rest", "mib": rest}] if found and rest >= 0 else []
+    return [*found, {"name": _REST, "mib": rest}] if found and rest >= 0 else []
 
 
 def _weights(report: Mapping[str, Any], mib: float) -> Mapping[str, int]:
@@ -60,5 +64,10 @@ def _weights(report: Mapping[str, Any], mib: float) -> Mapping[str, int]:
     return next(found, {})
 
 
-def _role(precision: str) -> str:
-    return "baseline" if precision == "fp32" else "candidate" if "int" in precision else "other"
+def _colour(parts: Sequence[dict[str, Any]]) -> None:
+    """Give each precision a colour of its own, the one that takes most beside fp32 that of the candidate."""
+    largest = sorted(parts, key=lambda part: -part["mib"])
+    names = dict.fromkeys(part["name"] for part in largest if part["name"] not in _ROLES)
+    roles = _ROLES | {name: _OTHERS[min(place, len(_OTHERS) - 1)] for place, name in enumerate(names)}
+    for part in parts:
+        part["role"] = roles[part["name"]]
