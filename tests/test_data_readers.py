@@ -249,7 +249,7 @@ def test_idx_is_read_plain_and_gzipped(tmp_path: Path, suffix: str, code: int, d
         (b"\x00\x00\x08\x02" + struct.pack(">2I", 3, 2) + bytes(5), "is cut short"),
         (b"\x00\x00\x08\x02" + struct.pack(">2I", 3, 2) + bytes(7), "goes on after the last sample"),
         (b"PK\x03\x04 and more", "is no IDX file"),
-        (gzip.compress(b"\x00\x00\x08\x01" + struct.pack(">I", 9) + bytes(9))[:-12], "cannot be read"),
+        (gzip.compress(b"\x00\x00\x08\x01" + struct.pack(">I", 9) + bytes(9), mtime=0)[:-12], "cannot be read"),
     ],
 )
 def test_a_damaged_idx_file_is_refused(tmp_path: Path, stored: bytes, phrase: str) -> None:
