@@ -22,6 +22,7 @@ from builder.errors import BuilderError, Interrupted, StoreError, TargetError, U
 from builder.kit.delivered import why_no_kit
 from builder.locking.guard import Guard
 from builder.outcomes import ExitCode, Status
+from builder.outputs import OUTPUTS, check_writable
 from builder.plan.action import Action
 from builder.plan.decide import Planner
 from builder.plan.facts import Facts
@@ -127,7 +128,7 @@ def _build(
     facts = Facts(stats)
     guard.check(recipes, graphs, facts)
     note = cache(lambda text: events(Event("note", message=text)))  # once, whatever the builds of a sweep share
-    planner = Planner(store, facts, Path("outputs"), machine.fresh or (), note)
+    planner = Planner(store, facts, OUTPUTS, machine.fresh or (), note)
     numbers = [member.number] if member else places(len(recipes), unmade)
     plans = [
         _nodes(recipe, actions, number, sweep or member is not None)
@@ -135,11 +136,17 @@ def _build(
     ]
     with ExitStack() as stack:
         stack.enter_context(store.using())
+
+        def workshop() -> Path:
+            """Return where actions run, once it is known that what they make can be delivered."""
+            check_writable(OUTPUTS)
+            return stack.enter_context(store.workshop())
+
         engine = Engine(
             store,
             planner,
             events,
-            lambda: stack.enter_context(store.workshop()),
+            workshop,
             jobs=machine.jobs or default_jobs(),
             offline=machine.offline,
             keep_going=machine.keep_going,
@@ -236,7 +243,8 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted("interrupted; what was finished is kept, nothing is left running") from error
+        words = "interrupted; what was finished is kept, nothing is left running"
+        raise Interrupted(words, "the same command goes on from there") from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -15,9 +15,10 @@ from builder.recipe.locations import recipe_folders
 from builder.store.private import private_folder, sweep
 from builder.trouble import trouble
 
-__all__ = ["OUTPUTS", "new_folder", "no_build", "point"]
+__all__ = ["OUTPUTS", "check_writable", "new_folder", "no_build", "point"]
 
 OUTPUTS = Path("outputs")
+_ELSEWHERE = "build in another folder"
 
 
 @contextmanager
@@ -29,7 +30,19 @@ def new_folder(parent: Path) -> Iterator[tuple[Path, Callable[[], Path]]]:
         with private_folder(parent, lambda: f".{time}-{secrets.token_hex(4)}.part", mode=0o777) as part:
             yield part, lambda: _publish(part, parent / time)
     except OSError as error:
-        raise trouble(error, parent, elsewhere="build in another folder") from error
+        raise trouble(error, parent, elsewhere=_ELSEWHERE) from error
+
+
+def check_writable(parent: Path) -> None:
+    """Raise StoreError where nothing can be written to a folder, be it that it is still to be made."""
+    import tempfile
+
+    there = next(folder for folder in (parent, *parent.parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise trouble(error, parent, elsewhere=_ELSEWHERE) from error
 
 
 def _publish(part: Path, final: Path) -> Path:

@@ -178,6 +178,23 @@ def test_with_any_number_of_file_handles_a_build_is_right_or_says_why(make_proje
 
 
 @needs_root
+def test_outputs_that_cannot_be_written_are_told_before_anything_runs(plain: Project) -> None:
+    plain.environment["BUILDER_STORE"] = str(plain.folder / "st")
+    (plain.folder / "outputs").mkdir()
+    with read_only(plain.folder / "outputs"):
+        refused = plain.run("recipe=faulty")
+    again = plain.run("recipe=faulty")
+
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        "error: cannot write to outputs: Read-only file system",
+        "  hint: build in another folder",
+    ]
+    assert "built" not in refused.stdout
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+@needs_root
 @pytest.mark.invariant(3)
 def test_a_store_on_a_read_only_disk_serves_what_it_has_and_refuses_the_rest_in_one_message(plain: Project) -> None:
     plain.environment["BUILDER_STORE"] = str(plain.folder / "st")

@@ -256,7 +256,7 @@ def test_ctrl_c_leaves_neither_table_nor_a_hidden_cursor(slow: Project) -> None:
 
     assert code == 130
     assert "\x1b[?25l" not in session.sent
-    assert [line.partition(":")[0] for line in shown(session) if line][2:] == ["error"]
+    assert [line.partition(":")[0] for line in shown(session) if line][2:] == ["error", "  hint"]
 
 
 def test_no_color_leaves_the_table_without_colours(slow: Project) -> None:
