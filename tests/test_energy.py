@@ -137,6 +137,15 @@ def test_without_cudas_driver_no_gpu_is_taken_for_the_one_that_it_uses(nvidia: P
     assert "CUDA's driver does not tell" in done.stdout or "NVML does not know" in done.stdout  # its own, where it is
 
 
+def test_a_management_library_that_counts_no_energy_is_no_counter(nvidia: Path, tmp_path: Path) -> None:
+    (tmp_path / "libnvidia-ml.so.1").symlink_to(nvidia / "libcuda.so.1")
+    environment = {"PYTHONPATH": str(ROOT), "LD_LIBRARY_PATH": str(tmp_path)}
+
+    done = subprocess.run([sys.executable, "-c", GPU], env=environment, capture_output=True, text=True, check=False)
+
+    assert "counts no energy: " in done.stdout, done.stderr
+
+
 def test_each_subject_gets_the_energy_of_its_own_blocks_by_run(scripted: Measure) -> None:  # noqa: F811
     readings = iter(range(0, 10**9, 3))  # three joules for each block
     counter = Counter("scripted", lambda: [next(readings)], [10.0**9], 1.0)

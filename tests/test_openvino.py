@@ -129,6 +129,32 @@ def test_its_own_profiler_times_its_layers_and_the_source_s_in_it_too(compiling:
     assert "both models in OpenVINO" in page
 
 
+def test_a_layer_that_it_numbers_anew_in_each_block_is_profiled_as_one(compiling: Callable[[str], Project]) -> None:
+    project = compiling("project")
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["rows"]), helper.make_node("MatMul", ["rows", "weight"], ["y"])],
+        "embedding",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "length"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "length", 64])],
+        [helper.make_tensor(name, TensorProto.FLOAT, [64, 64], [0.5] * 4096) for name in ("table", "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, project.folder / "models/embedding.onnx")
+    project.write(
+        "conf/model/embedding.yaml", "name: embedding\npath: models/embedding.onnx\nshapes: {ids: [1, 128]}\n"
+    )
+    steps = "[compile, profile]\n  - _self_\nname: small\nsteps:\n  compile: {runtime: openvino}\n"
+    quick = "  profile: {warmup_runs: 2, runs: 30, blocks: 6, max_seconds: 1}\n"
+    recipe = "# @package _global_\ndefaults:\n  - override /model: embedding\n  - override /steps: "
+    project.write("recipes/small.yaml", recipe + steps + quick)
+
+    done = project.run("recipe=small")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    for subject in report_of(project)["sections"]["profile"]["subjects"]:
+        assert sorted(node["operator"] for node in subject["nodes"]) == ["Convert", "FullyConnected", "Gather"]
+
+
 def test_two_directories_make_the_same_bytes(compiling: Callable[[str], Project]) -> None:
     first, second = (
         action(compiling(name), "compile", *PLAIN, "fresh=compile") for name in ("here", "another/and quite a long/way")

@@ -257,3 +257,15 @@ def test_the_finding_says_when_no_difference_can_be_told(fashion: dict[str, Any]
 
     assert said.endswith("; it takes 2.0 \N{MULTIPLICATION SIGN} less time than in source")
     assert unranked.endswith("; no difference can be told from source")
+
+
+def test_a_difference_of_less_than_a_microsecond_a_node_is_none(fashion: dict[str, Any]) -> None:
+    names = Names({"name": "fast", "recipe": {}, "target": {"name": "host", "here": True}, "host": {}, "actions": []})
+    before, after = fashion["subjects"]
+    top, ratio = after["families"][0], fashion["family_ratios"][after["families"][0]["family"]]
+    for ms, apart in ((0.9e-3, False), (1.1e-3, True)):
+        small = {**after, "families": [{**top, "nodes": 20, "ms": 20 * ms}]}
+        halved = {top["family"]: {**ratio, "value": 0.5, "ranked": True}}
+        said = finding(names, {**fashion, "subjects": [before, small], "family_ratios": halved})
+
+        assert ("less time" in said) is apart

@@ -19,16 +19,17 @@ __all__ = ["main", "write_ir"]
 _TIMEOUT_S = 3600
 
 
-def write_ir(model: Path, folder: Path, stored: str, hint: str) -> None:
+def write_ir(model: Path, folder: Path, stored: str, hint: str, *, called: str = "the model") -> None:
     """Write model.xml and model.bin of an ONNX file into a folder, weights as `stored`: f32, f16 or int8.
 
-    Raises StepError, with this hint, where OpenVINO cannot convert it.
+    Raises StepError, with this hint, where OpenVINO cannot convert what is `called` so.
     """
     words = command(Path(__file__).resolve(), str(model), str(folder), stored)
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise StepError(f"OpenVINO cannot convert the model: {' '.join(lines[-3:])[-400:]}", hint)
+        why = " ".join(lines[-3:])[-400:] or f"its process ended with {done.returncode}"
+        raise StepError(f"OpenVINO cannot convert {called}: {why}", hint)
 
 
 def main(model: str, folder: str, stored: str) -> None:

@@ -17,6 +17,7 @@ __all__ = ["Meter", "find_meter", "gpu_joules"]
 
 _WHOLE = ("VDD_IN", "POM_5V_IN", "VIN", "VIN_SYS_5V0")  # rails that feed the whole module, by board
 _EVERY_S = 0.05
+_NVML = ("nvmlInit_v2", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetTotalEnergyConsumption")
 
 
 class Meter:
@@ -112,16 +113,19 @@ def gpu_joules() -> tuple[Callable[[], float] | None, str]:
     """
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
+        start, find, count = (getattr(library, name) for name in _NVML)
     except OSError:
         return None, "NVIDIA's management library (NVML) is not here"
+    except AttributeError as error:
+        return None, f"NVIDIA's management library (NVML) counts no energy: {error}"
     gpu, device, millijoules = _first_gpu(), ctypes.c_void_p(), ctypes.c_ulonglong()
     if not gpu:
         return None, "CUDA's driver does not tell which GPU is its first"
-    if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByUUID(gpu.encode(), ctypes.byref(device)):
+    if start() or find(gpu.encode(), ctypes.byref(device)):
         return None, f"NVML does not know {gpu}, which CUDA uses (a part of a GPU, as MIG makes them, has no counter)"
 
     def read() -> float:
-        code = library.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules))
+        code = count(device, ctypes.byref(millijoules))
         if code:
             raise OSError(f"NVML answers with error {code}")
         return millijoules.value / 1e3

@@ -85,7 +85,7 @@ def type_name(kind: int) -> str:
 def n_bytes(shape: Sequence[int], kind: str) -> int:
     """Return the bytes of a tensor of this type: by the bits that its name says first, else one a value."""
     bits = re.search(r"\d+", kind)
-    return math.ceil(math.prod(shape) * int(bits[0] if bits else 8) / 8)
+    return -(-math.prod(shape) * int(bits[0] if bits else 8) // 8)
 
 
 def _close(graph: GraphProto, shapes: Mapping[str, Sequence[int]]) -> None:

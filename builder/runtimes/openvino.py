@@ -87,11 +87,14 @@ class Layer:
 
     @property
     def precision(self) -> str:
-        """Return what it computes in, by its kernel; '' where it computes nothing.
+        """Return what it computes in, by its kernel; '' where it computes nothing, or that does not tell.
 
-        Not by its `runtimePrecision`: that is f16 for a layer that has f16 weights and computes in f32.
+        A kernel's name ends in the type of its first input (Node::getPrimitiveDescriptorType), which of an element-wise
+        layer may be a mask. Not by its `runtimePrecision`: that is f16 for a layer that has f16 weights and computes in
+        f32.
         """
-        return "" if self.kind in _MOVES else _PRECISIONS.get(self.kernel.rpartition("_")[2].lower(), "")
+        found = "" if self.kind in _MOVES else _PRECISIONS.get(self.kernel.rpartition("_")[2].lower(), "")
+        return "" if (self.kind, found) == ("Eltwise", "int8") else found
 
 
 class Session:

@@ -116,7 +116,8 @@ def _folders(job: Job, converted: Path) -> dict[str, Path]:
     from builder.onnxtools.files import MODEL
 
     if compiled := job.inputs.get("compiled"):
-        write_ir(job.inputs["baseline"] / MODEL, converted, "f32", "leave the step out: '~steps.profile'")
+        hint = "leave the step out: '~steps.profile'"
+        write_ir(job.inputs["baseline"] / MODEL, converted, "f32", hint, called="the source model")
         return {"baseline": converted, "candidate": compiled}
     return {"baseline": job.inputs["baseline"], "candidate": job.inputs["model"]}
 

@@ -53,7 +53,7 @@ class _Sizes(Runner):
                 run_ns[size] = min(self._warm_up(warmup_runs, warmup_seconds / (len(sizes) + 1)))
             except (ModelError, MemoryError) as error:
                 self._feeds.pop(size, None)
-                refused[size] = _why(size, error)
+                refused[size] = f"batch={size}: there is not enough memory" if memory_ran_out(error) else str(error)
         run_ns = {size: nanoseconds for size, nanoseconds in run_ns.items() if size in sizes}
         return {**loaded, "run_ns": list(run_ns.items()), "refused": list(refused.items())}
 
@@ -67,12 +67,6 @@ class _Sizes(Runner):
 
         declared = {name: spec[name] for name in ("shapes", "constants", "states", "seed")}
         return made_up(self._session.inputs, batch=batch, **declared)
-
-
-def _why(batch: int, error: Exception) -> str:
-    if memory_ran_out(error):
-        return f"batch={batch}: there is not enough memory"
-    return error.message if isinstance(error, ModelError) else str(error)
 
 
 if __name__ == "__main__":

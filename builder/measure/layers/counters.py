@@ -11,7 +11,7 @@ from builder.measure.ratio import median
 if TYPE_CHECKING:
     from builder.runtimes.openvino import Layer
 
-__all__ = ["DISTURBED", "mean_times"]
+__all__ = ["DISTURBED", "mean_times", "named_once"]
 
 DISTURBED = 1.25  # times the median of a block's runs: one that took longer was interrupted
 _DROPPED = 1.0  # us of each layer and run, on average
@@ -41,3 +41,11 @@ def mean_times(
         us = max(0.0, sum(totals[run] - totals[run - 1] for run in kept) / len(kept))
         times[node] = us + min(us, _DROPPED)
     return times
+
+
+def named_once(nodes: Iterable[Node], times: Mapping[Node, float]) -> dict[Node, float]:
+    """Return the times of a session under the nodes of another one of the same model.
+
+    OpenVINO puts the layers of each into the same order, but numbers some that it adds from one session to the next.
+    """
+    return dict(zip(nodes, times.values(), strict=True))

@@ -51,6 +51,7 @@ class Profiled(Subject):
 class _Profiler(Runner):
     _spec: Mapping[str, Any]
     _folder: Path
+    _nodes: tuple[Node, ...] = ()  # of OpenVINO's first session
 
     def load(self, spec: Mapping[str, Any], warmup_runs: int, warmup_seconds: float) -> dict[str, Any]:
         self._spec, self._folder = spec, Path(spec["folder"])
@@ -91,7 +92,7 @@ class _Profiler(Runner):
 
     def _counted(self, ahead: int, runs: int) -> tuple[list[int], Sequence[Mapping[Node, float]]]:
         """Run and time in OpenVINO, which tells of no single run: the one entry is a mean of them."""
-        from builder.measure.layers.counters import mean_times
+        from builder.measure.layers.counters import mean_times, named_once
 
         model, threads = self._folder / openvino.MODEL, self._spec["threads"]
         self._session = session = openvino.Session(model, threads=threads, profile=True)
@@ -100,7 +101,9 @@ class _Profiler(Runner):
         for _ in range(runs):
             samples += self._time(1)
             told.append(session.mean_us())
-        return samples, [mean_times(session.layers(), told, ahead, samples)]
+        times = mean_times(session.layers(), told, ahead, samples)
+        self._nodes = self._nodes or tuple(times)
+        return samples, [named_once(self._nodes, times)]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ __all__ = ["ORDER", "context", "finding"]
 ORDER = 60
 
 DRAWN = 20
+COUNTED_MS = 0.001  # by profilers, in whole ones: a node's time may be wrong by as much
 INFLATED = 1.2  # times a run without the profiler; beyond it the layers' times are the profiler's too
 ROLES = {"int8": "candidate", None: "step"}  # by precision; every other one is drawn as `other`
 
@@ -35,7 +36,8 @@ def finding(names: Names, document: Mapping[str, Any]) -> str:
     ratio = document["family_ratios"].get(top["family"])
     if ratio is None:
         return said
-    change = compared(ratio["value"], "less", "more") if ratio["ranked"] else ""
+    counted = top["ms"] * abs(1 / ratio["value"] - 1) > COUNTED_MS * top["nodes"]
+    change = compared(ratio["value"], "less", "more") if ratio["ranked"] and counted else ""
     told = f"it takes {change} time than in" if change else "no difference can be told from"
     return f"{said}; {told} {names.reference}"
 
