@@ -22,8 +22,8 @@ def macs(node: NodeProto, shapes: Shapes) -> int:
     """Return the MACs of a node whose type is in `COUNTED`; a bias is none. Raises KeyError for an unknown shape.
 
     A convolution is counted without what padding would save, as published figures are (torchvision's, fvcore's).
-    Google's for EfficientNet-Lite 0 to 4 are larger (Lite0: 407 M, 385 M here): they agree with half the operations that
-    TensorFlow's profiler counts in training (Lite0 to 0.3 %, the others to their last digit), where a batch
+    Google's for EfficientNet-Lite 0 to 4 are larger (Lite0: 407 M, 385 M here). They agree with half the operations
+    that TensorFlow's profiler counts in training (Lite0 to 0.3 %, the others to their last digit), where a batch
     normalization that is not fused takes 6 for each value.
     """
     return COUNTED[node.op_type](node, shapes)
