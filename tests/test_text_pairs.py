@@ -240,7 +240,7 @@ def test_pairs_of_samples_are_judged_by_the_rank_correlation_of_their_cosines(pr
     assert found["primary"] == "spearman"
     assert found["metrics"]["spearman"]["reference"] == pytest.approx(expected)
     assert (found["task"], found["samples"], found["pairs"], found["labelled"]) == ("similarity", 4, 6, True)
-    assert "of Spearman correlation" in found["finding"]
+    assert "in Spearman correlation" in found["finding"]
     assert "points" not in found["finding"]
     page = (project.folder / "outputs/words/latest/report.html").read_text()
     assert "Accuracy, Spearman correlation" in page
