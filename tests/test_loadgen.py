@@ -18,7 +18,7 @@ from exports import exporting, toolchain_store
 from faults import left_running, wait_until
 from projects import Project, write_small
 from schemas import validator
-from test_report_page import action, cpu_int8, jetson_int8
+from test_report_page import cpu_int8, jetson_int8, with_section
 
 from builder.engine.processes import descendants
 from builder.errors import StepError
@@ -27,7 +27,6 @@ from builder.measure.loadgen.log import read_log
 from builder.measure.loadgen.scenarios import Load, Scenario
 from builder.measure.loadgen.search import WITHIN, largest_rate
 from builder.outcomes import Reproducible
-from builder.report.document import report_document
 from builder.report.page import render
 from builder.step import Kind
 from builder.steps.loadgen import Options, loadgen
@@ -71,16 +70,7 @@ def page_of(
     document: dict[str, Any], name: str = "loadgen", build: Callable[[], dict[str, Any]] = cpu_int8
 ) -> tuple[dict[str, Any], str]:
     """Return the report of a build with such a section, and its page."""
-    report = build()
-    manifest = {**report["manifest"], "actions": [*report["manifest"]["actions"], action(name)]}
-    report = report_document(
-        manifest,
-        report["evaluations"],
-        report["measurements"],
-        sections={name: document},
-        baseline_bytes=1000,
-        candidate_bytes=500,
-    )
+    report = with_section(build(), name, document)
     return report, render(report)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 import pytest
 from schemas import validator
-from test_report_page import action, cpu_int8, jetson_int8
+from test_report_page import cpu_int8, jetson_int8, with_section
 
 from builder.errors import StepError
 from builder.measure.blocks import ratios_of
@@ -23,7 +23,6 @@ from builder.measure.layers.events import Node, family, summed_up
 from builder.measure.layers.times import PROFILED, subject_entry
 from builder.measure.series import Series
 from builder.onnxtools.origin import origins
-from builder.report.document import report_document
 from builder.report.page import render
 from builder.runtimes.openvino import Layer
 from builder.specs import Model
@@ -158,15 +157,7 @@ def test_a_source_that_openvino_cannot_convert_is_told_from_what_ships(tmp_path:
 def page_of(name: str, report: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the report of a build with the recorded profile, and the section on its page as text."""
     document = json.loads((RECORDED / "section.json").read_bytes())
-    manifest = {**report["manifest"], "actions": [*report["manifest"]["actions"], action(name)]}
-    made = report_document(
-        manifest,
-        report["evaluations"],
-        report["measurements"],
-        sections={name: document},
-        baseline_bytes=1000,
-        candidate_bytes=500,
-    )
+    made = with_section(report, name, document)
     part = render(made).partition('id="layer-times-1"')[2].partition("</section>")[0]
     return made, " ".join(unescape(re.sub(r"<[^>]+>", " ", part)).split())
 

@@ -272,6 +272,19 @@ def cpu_int8(
     )
 
 
+def with_section(report: Report, name: str, document: dict[str, Any]) -> Report:
+    """Return the report with one action more, and what that one wrote for its section of the page."""
+    manifest = {**report["manifest"], "actions": [*report["manifest"]["actions"], action(name)]}
+    return report_document(
+        manifest,
+        report["evaluations"],
+        report["measurements"],
+        sections={name: document},
+        baseline_bytes=SOURCE_BYTES,
+        candidate_bytes=INT8_BYTES,
+    )
+
+
 def failed_build() -> Report:
     source, simplify, quantize, evaluate = chain()
     quantize |= {
